@@ -1,0 +1,35 @@
+# make demo   sets up .venv, then lets MGRAL choose images on a synthetic pool and compares it with random choice
+# make test   sets up what is missing, then runs the tests
+# make setup  only sets up .venv
+# make up     a Prefect server and a worker on 127.0.0.1; make down stops them
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export DO_NOT_TRACK := 1
+export DVC_NO_ANALYTICS := 1
+
+.PHONY: demo test setup lint up down
+
+demo: setup
+	mgral run
+
+test: setup
+	lint-imports
+	ruff check .
+	pytest
+
+setup: .venv/ready
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"mgral needs Python 3.11 or newer, got {v[0]}.{v[1]}: make PYTHON=python3.11 …")'
+	@echo "Setting up .venv: about 260 packages, 6 GB with torch's CUDA libraries; a few minutes."
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --requirement requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+up: setup
+	bash flows/up.sh
+
+down:
+	bash flows/down.sh

@@ -1,0 +1,130 @@
+"""The command line. Heavy packages are loaded by the command that needs them, so that --help is quick."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from flows.arguments import job_of, parser
+from mgral import __version__
+from mgral.errors import MgralError
+
+
+def main() -> None:
+    options = _command().parse_args()
+    guarded(lambda: options.work(options))
+
+
+def guarded(work: Callable[[], object]) -> None:
+    """Runs a command; a fault of the world ends it with one line a problem and exit status 2."""
+    try:
+        work()
+    except MgralError as error:
+        for problem in error.problems:
+            print(f"mgral: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("mgral: interrupted; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)
+
+
+def _command() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(prog="mgral", description="Which images to annotate next, chosen for the gain in mAP.")
+    top.add_argument("--version", action="version", version=f"mgral {__version__}")
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+    run = _add(commands, "run", _run, "run all cycles of a study and of its baselines")
+    run.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
+    _add(commands, "check", _check, "check settings and data, and say what a run would do")
+    _add(commands, "cycle", _cycle, "run one cycle of one strategy", cycle=True)
+    correct = _add(commands, "import", _import, "replace the annotations of a cycle's batch by a corrected COCO file",
+                   cycle=True)
+    correct.add_argument("file", type=Path, help="the corrected annotations")
+    return top
+
+
+def _add(commands, name: str, work: Callable[[argparse.Namespace], None], what: str,
+         cycle: bool = False) -> argparse.ArgumentParser:
+    made = parser("", cycle, commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + "."))
+    made.set_defaults(work=work)
+    return made
+
+
+def _job(options: argparse.Namespace):
+    return job_of(options.params, options.workdir, options.data, getattr(options, "strategy", None),
+                  getattr(options, "cycle", 1))
+
+
+def _run(options: argparse.Namespace) -> None:
+    _quiet()
+    from flows.plan import planned_work
+    from flows.study import run_study
+    from mgral.files import write_json
+    from mgral.report.summary import table_text
+    from mgral.study.progress import LineProgress, current
+
+    job = _job(options)
+    progress = LineProgress()
+    current.set(progress)
+    progress.expect(planned_work(job))
+    result = run_study(job)
+    print(table_text(result))
+    print(_where_next(job))
+    if options.json:
+        write_json(options.json, result.as_json())
+
+
+def _check(options: argparse.Namespace) -> None:
+    _quiet()
+    from flows.plan import check_stages, in_words
+    from mgral.study.progress import LineProgress, current
+    from tasks.prepare import prepare_data
+
+    job = _job(options)
+    current.set(LineProgress())
+    print(in_words(job, prepare_data(job)))
+    check_stages(job)
+
+
+def _cycle(options: argparse.Namespace) -> None:
+    _quiet()
+    from flows.cycle import run_cycle
+    from mgral.study.progress import LineProgress, current
+
+    job = _job(options)
+    current.set(LineProgress())
+    result = run_cycle(job)
+    print(f"{job.title} {result.labelled} labelled, mAP {result.map:.3f}, AP50 {result.ap50:.3f}; "
+          f"chose {len(result.chosen)} ({result.origin}), snapshot {result.snapshot}")
+
+
+def _import(options: argparse.Namespace) -> None:
+    _quiet()
+    from tasks.annotation import import_corrected
+
+    job = _job(options)
+    snapshot = import_corrected(job, options.file)
+    print(f"{job.title} annotations taken from {options.file}; snapshot {snapshot}")
+
+
+def _where_next(job) -> str:
+    space = job.workspace
+    return f"""
+Look next:
+  learning curves          {space.report / 'learning_curve.png'}
+  chosen images            {space.folder}/{job.strategy}/*/chosen.jpg
+  for annotators (COCO)    {space.folder}/{job.strategy}/*/preannotations.json
+  compare runs in MLflow   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///{space.mlruns / 'mlflow.db'}"""
+
+
+def _quiet() -> None:
+    """Nothing is reported to anyone's server, and libraries keep their chatter to themselves."""
+    os.environ.setdefault("DO_NOT_TRACK", "1")
+    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
+    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,165 @@
+"""The search of one cycle: batches are drawn, judged and reinforced; the loop yields facts and logs nothing."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mgral.agent.gradient import advantages, entropy, log_prob, loss, sample_batches, standardised
+from mgral.agent.order import reading_order
+from mgral.agent.policy import Policy
+from mgral.config import SearchConfig
+from mgral.data.dataset import ImageId
+from mgral.errors import StateError
+from mgral.files import canonical_json, sha256
+
+Batch = tuple[ImageId, ...]
+Reward = Callable[[list[Batch]], np.ndarray]
+
+MEMORY = 8
+"""Best batches kept for the final choice: more than one, since a reward that learns may take back its praise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Iteration:
+    """What one iteration did. `baseline` is the reference after it, `entropy` that of the first draw in nats."""
+
+    iteration: int
+    mean: float
+    best: float
+    baseline: float
+    entropy: float
+    gradient_norm: float
+    best_so_far: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The batch a search ends with, ids sorted, its value by the reward function, and where it came from."""
+
+    ids: Batch
+    value: float
+    origin: str
+    """`greedy` (the b highest scores) or `sampled` (a batch drawn during the search)."""
+
+
+class Search:
+    """Policy-gradient search for the batch of highest reward (MGRAL, sections III-C to III-E).
+
+    Iterating runs what is left of `config.iterations` and yields one `Iteration` each; `state()` may be taken after
+    any of them, and a search given that state goes on as if never interrupted, bit for bit on the same device;
+    `choose()` gives the batch. `ids` (N) may come in any order, `embedding` (N, d) beside them; its columns are
+    standardised here. The reward is asked for all batches of an iteration at once and gives one finite value each.
+
+    Raises:
+        ValueError: ids and embedding do not match, the budget is not in 1..N, or a reward is not finite.
+        StateError: the state belongs to another search.
+    """
+
+    def __init__(self, ids: Sequence[ImageId], embedding: np.ndarray, budget: int, reward: Reward, config: SearchConfig,
+                 seed: int, state: dict | None = None, device: str = "cpu") -> None:
+        if not len(set(ids)) == len(ids) == len(embedding):
+            raise ValueError(f"expected distinct ids, one a row of the embedding, got {len(set(ids))} distinct of "
+                             f"{len(ids)} ids and {len(embedding)} rows")
+        if not 1 <= budget <= len(ids):
+            raise ValueError(f"expected a budget of 1 to {len(ids)} images, got {budget}")
+        by_id = sorted(range(len(ids)), key=ids.__getitem__)
+        features = np.asarray(embedding, dtype=np.float32)[by_id]
+        self.budget, self.reward, self.config = budget, reward, config
+        self.key = sha256(canonical_json([ids[row] for row in by_id]), hashlib.sha256(features.tobytes()).hexdigest(),
+                          str(budget), str(seed), config.model_dump_json(exclude={"iterations", "checkpoint_every"}))
+        self.generator = torch.Generator().manual_seed(seed)
+        standard = _standardised(torch.from_numpy(features))
+        order = reading_order(standard, config.pool_order, self.generator)
+        self.ids = [ids[by_id[row]] for row in order]
+        self.embedding = standard[order].to(device)
+        self.policy = Policy(self.generator, features.shape[1]).to(device)
+        self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=config.lr)
+        self.iteration, self.reference, self.memory = 0, None, []
+        if state is not None:
+            self._restore(state)
+
+    def __iter__(self) -> Iterator[Iteration]:
+        while self.iteration < self.config.iterations:
+            yield self._iterate()
+
+    def choose(self) -> Choice:
+        """The best of the b highest scores and the best batches drawn, all judged by the reward once more."""
+        with torch.no_grad():
+            scores = self.policy.scores(self.embedding)
+        greedy = self._batch(scores.sort(descending=True, stable=True).indices[:self.budget])
+        batches = [greedy] + [batch for _, batch in self.memory if batch != greedy]
+        values = self._judge(batches)
+        best = int(values.argmax())
+        return Choice(batches[best], float(values[best]), "sampled" if best else "greedy")
+
+    def state(self) -> dict:
+        """All that a later `Search` needs to go on: tensors, numbers, texts, lists and dicts only."""
+        return copy.deepcopy({
+            "key": self.key, "iteration": self.iteration, "reference": self.reference,
+            "memory": [[value, list(batch)] for value, batch in self.memory],
+            "policy": dict(self.policy.state_dict()), "optimizer": self.optimizer.state_dict(),
+            "generator": self.generator.get_state()})
+
+    def _restore(self, state: dict) -> None:
+        if state["key"] != self.key:
+            raise StateError("search state: expected one of the same pool, embedding, budget, seed and settings, got "
+                             "another search's; delete it to search anew")
+        state = copy.deepcopy(state)  # the optimizer would go on writing into the caller's tensors
+        self.iteration, self.reference = state["iteration"], state["reference"]
+        self.memory = [(value, tuple(batch)) for value, batch in state["memory"]]
+        self.policy.load_state_dict(state["policy"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.generator.set_state(state["generator"])
+
+    def _iterate(self) -> Iteration:
+        begun, config = time.perf_counter(), self.config
+        scores = self.policy.scores(self.embedding)
+        rows = sample_batches(scores, self.budget, config.batches_per_iteration, self.generator)
+        batches = [self._batch(drawn) for drawn in rows]
+        values = self._judge(batches)
+        advantage, self.reference = advantages(values, self.reference, config.baseline, config.baseline_decay)
+        if config.baseline == "rloo":
+            advantage = standardised(advantage)
+        spread = entropy(scores)
+        log_pi = log_prob(scores, rows.to(scores.device))
+        norm = self._step(loss(log_pi, advantage.to(log_pi)) - config.entropy_weight * spread)
+        self._remember(batches, values)
+        self.iteration += 1
+        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference, float(spread.detach()), norm,
+                         self.memory[0][0], time.perf_counter() - begun)
+
+    def _step(self, objective: Tensor) -> float:
+        self.optimizer.zero_grad()
+        objective.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return float(norm)
+
+    def _judge(self, batches: list[Batch]) -> Tensor:
+        values = np.asarray(self.reward(batches), dtype=np.float64)
+        if values.shape != (len(batches),) or not np.isfinite(values).all():
+            raise ValueError(f"expected {len(batches)} finite rewards, got {values}")
+        return torch.from_numpy(values)
+
+    def _remember(self, batches: list[Batch], values: Tensor) -> None:
+        kept = {batch: value for value, batch in self.memory} | dict(zip(batches, values.tolist(), strict=True))
+        self.memory = sorted(((value, batch) for batch, value in kept.items()), reverse=True)[:MEMORY]
+
+    def _batch(self, rows: Tensor) -> Batch:
+        return tuple(sorted(self.ids[row] for row in rows.tolist()))
+
+
+def _standardised(features: Tensor) -> Tensor:
+    """Columns at mean 0 and deviation 1; a constant column is left at 0."""
+    centred = features - features.mean(0)
+    deviation = centred.square().mean(0).sqrt()
+    return centred / torch.where(deviation > 0, deviation, 1)

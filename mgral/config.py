@@ -1,0 +1,232 @@
+"""Every setting of a run: one frozen class a section of params.yaml, and one function that reads the file.
+
+Library functions take their own section (or plain values), never the whole `Config`.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mgral.errors import ConfigError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Count = Annotated[int, Field(ge=0)]
+AtLeastOne = Annotated[int, Field(ge=1)]
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class SyntheticConfig(Section):
+    """The scenes that `mgral.data.synthetic` draws when `data.format` is `synthetic`."""
+
+    pool: AtLeastOne = 600
+    reward: AtLeastOne = 100
+    test: AtLeastOne = 200
+    image_size: Annotated[int, Field(ge=32)] = 96
+    duplicates: Fraction = 0.35
+    """Share of the pool that are near-copies of another pool image."""
+    empty: Fraction = 0.15
+    """Share of the pool with no object at all."""
+    spoiled: Fraction = 0.1
+    """Share of the pool that is dark or blurred."""
+
+
+class DataConfig(Section):
+    format: Literal["synthetic", "coco", "voc", "yolo"] = "synthetic"
+    root: str | None = None
+    """Folder of the data set; the command line's --data takes precedence. Not used by `synthetic`."""
+    pool: str = "train"
+    """The source's own split from which labelled and unlabelled images are drawn."""
+    reward: str | Fraction = "reward"
+    """The source's split on which rewards are measured, or the share of `pool` to set aside for it."""
+    test: str | Fraction = "test"
+    """The source's split on which results are reported, or the share of `pool` to set aside for it."""
+    labelled: AtLeastOne = 60
+    """Images labelled before the first cycle, drawn at random once."""
+    classes: tuple[str, ...] | None = None
+    """The classes to detect, in order; taken from the data set when absent. A class outside the list is a fault."""
+    invalid_boxes: Literal["error", "repair"] = "error"
+    """`repair` clips boxes to the image and drops those of no area, saying which; `error` refuses the data set."""
+    synthetic: SyntheticConfig = SyntheticConfig()
+
+
+class DetectorConfig(Section):
+    preset: Literal["tiny"] = "tiny"
+    config: str | None = None
+    """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
+    weights: str | None = None
+    """A checkpoint's path, or `torchvision://…`; trained from scratch without it."""
+    image_size: Annotated[int, Field(ge=32)] = 96
+    """Longest side, in pixels, of the images that the detector sees."""
+
+
+class TrainingConfig(Section):
+    """Supervised training of a cycle's detector: AdamW with a one-cycle learning rate."""
+
+    steps: AtLeastOne = 300
+    batch_size: AtLeastOne = 8
+    lr: Positive = 2e-3
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    clip_norm: Positive = 10.0
+    checkpoint_every: AtLeastOne = 100
+
+
+class SemisupConfig(Section):
+    """One semi-supervised experiment, started from the cycle's checkpoint."""
+
+    method: Literal["mean_teacher", "supervised"] = "mean_teacher"
+    steps: AtLeastOne = 40
+    labelled_per_step: AtLeastOne = 8
+    unlabelled_per_step: AtLeastOne = 8
+    lr: Positive = 5e-4
+    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    clip_norm: Positive = 10.0
+    threshold: Fraction = 0.5
+    """Least teacher score of a pseudo label."""
+    unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
+    ema_momentum: Fraction = 0.999
+    """The ramp min(ema_momentum, 1 - 1/(t+1)) ends here (algorithm of Soft Teacher's reference code)."""
+
+
+Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]
+
+
+class TableConfig(Section):
+    """The lookup table: which experiments are run beforehand, what is measured, how a batch is described."""
+
+    records: Annotated[int, Field(ge=3)] = 16
+    design: Literal["random", "spread"] = "random"
+    reward: Literal["map", "ap50", "balanced_loss"] = "map"
+    """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
+    representation: tuple[Block, ...] = ("mean",)
+    estimator: Literal["inverse_distance", "ridge"] = "inverse_distance"
+    metric: Literal["l2", "cosine"] = "l2"
+    neighbours: AtLeastOne = 5
+    fallback_cap: Count = 4
+    """Most real experiments that a cycle's search may ask for."""
+
+
+class SearchConfig(Section):
+    """The agent and its policy-gradient search."""
+
+    iterations: AtLeastOne = 60
+    batches_per_iteration: AtLeastOne = 8
+    lr: Positive = 3.5e-4
+    baseline: Literal["paper", "ema", "rloo"] = "rloo"
+    baseline_decay: Fraction = 0.5
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    clip_norm: Positive = 1.0
+    pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"
+    """In which order the recurrent agent reads the pool; `similarity` walks from neighbour to neighbour."""
+    checkpoint_every: AtLeastOne = 20
+
+
+StrategyName = Literal["mgral", "random", "rare_first"]
+
+
+class StudyConfig(Section):
+    """Cycles, budget and what to compare with."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
+    strategy: StrategyName = "mgral"
+    baselines: tuple[StrategyName, ...] = ("random",)
+    cycles: AtLeastOne = 3
+    budget: AtLeastOne = 40
+    """Images annotated in each cycle."""
+    oracle: Literal["simulated"] = "simulated"
+
+    @model_validator(mode="after")
+    def _strategies_differ(self) -> StudyConfig:
+        names = (self.strategy, *self.baselines)
+        if len(set(names)) < len(names):
+            raise ValueError(f"expected each strategy once, got {', '.join(names)}")
+        return self
+
+
+class Config(Section):
+    seed: Count = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    data: DataConfig = DataConfig()
+    detector: DetectorConfig = DetectorConfig()
+    training: TrainingConfig = TrainingConfig()
+    semisup: SemisupConfig = SemisupConfig()
+    table: TableConfig = TableConfig()
+    search: SearchConfig = SearchConfig()
+    study: StudyConfig = StudyConfig()
+
+
+def read_config(path: Path) -> Config:
+    """Reads and checks a params file.
+
+    Raises:
+        ConfigError: no such file, not YAML, or a setting that is unknown, of the wrong type or out of range: one
+            line each with file and line number, all of them at once.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: expected a params file, got {error.strerror or error}") from error
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: expected YAML, got {getattr(error, 'problem', None) or error}") from error
+    if values is not None and not isinstance(values, dict):
+        raise ConfigError(f"{path}:1: expected sections such as `data:`, got {type(values).__name__}")
+    try:
+        return Config.model_validate(_with_tuples(values or {}))
+    except ValidationError as error:
+        raise ConfigError(*(_problem(path, node, one) for one in error.errors())) from error
+
+
+def _with_tuples(value):
+    """YAML knows lists only; the frozen sections hold tuples."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(one) for key, one in value.items()}
+    return tuple(_with_tuples(one) for one in value) if isinstance(value, list) else value
+
+
+def _problem(path: Path, node: yaml.Node | None, error: dict) -> str:
+    keys = [key for key in error["loc"] if not (isinstance(key, str) and "[" in key)]
+    name = ".".join(str(key) for key in keys) or "params"
+    where = f"{path}:{_line(node, keys)}: {name}"
+    if error["type"] == "extra_forbidden":
+        return f"{where}: unknown setting{_hint(keys)}"
+    got = error["input"]
+    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
+
+
+def _line(node: yaml.Node | None, keys: list) -> int:
+    line = 1
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            for name, value in node.value:
+                if name.value == str(key):
+                    line, node = name.start_mark.line + 1, value
+                    break
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            node = node.value[key]
+            line = node.start_mark.line + 1
+    return line
+
+
+def _hint(keys: list) -> str:
+    section = Config
+    for key in keys[:-1]:
+        field = section.model_fields.get(str(key))
+        if field is None or not isinstance(field.annotation, type):
+            return ""
+        section = field.annotation
+    known = list(section.model_fields)
+    close = difflib.get_close_matches(str(keys[-1]), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; expected one of {', '.join(known)}"

@@ -1,0 +1,69 @@
+"""The one form in which the library knows images and boxes, whatever file they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+ImageId = str
+"""Names an image everywhere: COCO's image id as text, or the path without its ending for VOC and YOLO."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """One image file. `width` and `height` in pixels, as seen after EXIF rotation."""
+
+    id: ImageId
+    file_name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Boxes:
+    """The annotated boxes of one image.
+
+    `xyxy` (n, 4) float32, absolute pixels; `labels` (n,) int64, rows of `Dataset.classes`;
+    `ignore` (n,) bool, true for crowd regions and "difficult" objects: never trained on, never counted as missed.
+    """
+
+    xyxy: np.ndarray
+    labels: np.ndarray
+    ignore: np.ndarray
+
+    @classmethod
+    def of(cls, xyxy: Iterable = (), labels: Iterable = (), ignore: Iterable | None = None) -> Boxes:
+        corners = np.asarray(list(xyxy), dtype=np.float32).reshape(-1, 4)
+        classes = np.asarray(list(labels), dtype=np.int64)
+        flags = np.zeros(len(classes), dtype=bool) if ignore is None else np.asarray(list(ignore), dtype=bool)
+        if not len(corners) == len(classes) == len(flags):
+            raise ValueError(f"expected one label and flag a box, got {len(corners)}, {len(classes)}, {len(flags)}")
+        return cls(corners, classes, flags)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def keep(self, rows: np.ndarray) -> Boxes:
+        return Boxes(self.xyxy[rows], self.labels[rows], self.ignore[rows])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """Images, what is known of their boxes, and the splits that the source itself names.
+
+    `images` holds every image; `boxes` only the annotated ones (an empty `Boxes` means "looked at, nothing there",
+    a missing key "not annotated"). `category_ids` are the stable COCO ids (from 1) of `classes`, row by row.
+    """
+
+    root: Path
+    classes: tuple[str, ...]
+    category_ids: tuple[int, ...]
+    images: Mapping[ImageId, ImageInfo]
+    boxes: Mapping[ImageId, Boxes]
+    splits: Mapping[str, tuple[ImageId, ...]] = field(default_factory=dict)
+
+    def path(self, image_id: ImageId) -> Path:
+        return self.root / self.images[image_id].file_name

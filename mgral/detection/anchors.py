@@ -1,0 +1,198 @@
+"""RetinaNet's head for a whole batch at once: the same numbers as mmdet's, without its loops over images and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+
+from mgral.detection.heads import Features, Head, Losses, flat, surest
+from mgral.detection.targets import Target
+
+BACKGROUND, IGNORED = -1, -2
+
+
+class AnchorHead(Head):
+    """Wraps an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
+
+    def __init__(self, head: nn.Module) -> None:
+        self.head = head
+        self._anchors: dict[tuple, Tensor] = {}
+
+    @staticmethod
+    def fits(head: nn.Module) -> bool:
+        """Whether the batched form is exact for this head: no sampling, all anchors in use, focal loss on logits."""
+        from mmdet.models.dense_heads import RetinaHead
+        from mmdet.models.losses import FocalLoss
+        from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
+
+        if type(head) is not RetinaHead or not head.train_cfg or type(head.assigner) is not MaxIoUAssigner:
+            return False
+        rules = head.assigner
+        return (type(head.sampler) is PseudoSampler and type(head.loss_cls) is FocalLoss and head.use_sigmoid_cls
+                and head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
+                and isinstance(rules.neg_iou_thr, float) and rules.gt_max_assign_all
+                and rules.ignore_wrt_candidates and rules.perm_repeat_gt_cfg is None)
+
+    def losses(self, features, targets, canvas):
+        return self.group_losses(features, targets, [len(targets)], canvas)[0]
+
+    def group_losses(self, features, targets, sizes, canvas):
+        measured = self._measure(features, targets)
+        parts = zip(*(one.split(list(sizes)) for one in measured.by_image), strict=True)
+        return [_normalised(*part) for part in parts]
+
+    def object_losses(self, features, targets, canvas):
+        measured = self._measure(features, targets)
+        image, place, truth = measured.positive
+        most = max(1, max(len(one) for one in targets))
+        total = measured.classification[image, place] + measured.box
+        sums, counts = (total.new_zeros(len(targets) * most).index_add_(0, image * most + truth, values)
+                        for values in (total, torch.ones_like(total)))
+        means = (sums / counts).reshape(-1, most)  # 0 / 0 where another object took all anchors
+        return [row[:len(target)] for row, target in zip(means, targets, strict=True)]
+
+    def read(self, features, contents, canvas, locations):
+        levels, deltas, sizes = self._outputs(features)
+        probabilities = torch.cat(levels, dim=1).sigmoid()
+        found = self._detections(probabilities, torch.cat(deltas, dim=1), self._grid(sizes, levels[0].device),
+                                 [level.shape[1] for level in levels], contents)
+        return found, surest(probabilities, locations)
+
+    def _outputs(self, features: Features) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
+        scores, deltas = self.head(tuple(features))
+        sizes = [tuple(level.shape[-2:]) for level in scores]
+        return [flat(one, self.head.cls_out_channels) for one in scores], [flat(one, 4) for one in deltas], sizes
+
+    def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
+        key = (tuple(sizes), device)
+        if key not in self._anchors:
+            with torch.inference_mode(False):
+                self._anchors[key] = torch.cat(self.head.prior_generator.grid_priors(sizes, device=device))
+        return self._anchors[key]
+
+    def _measure(self, features: Features, targets: Sequence[Target]) -> Measured:
+        levels, deltas, sizes = self._outputs(features)
+        logits, deltas = torch.cat(levels, dim=1), torch.cat(deltas, dim=1)
+        anchors = self._grid(sizes, logits.device)
+        xyxy, labels, real = padded(targets, logits.device)
+        assigned = self._assign(anchors, xyxy, real, targets)
+        image, place = (assigned >= 0).nonzero().unbind(1)
+        truth = assigned[image, place]
+        classes = torch.full_like(assigned, self.head.num_classes)
+        classes[image, place] = labels[image, truth]
+        one_loss = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
+                                      (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
+        box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
+        return Measured(one_loss.reshape(*assigned.shape, -1).sum(dim=2), box, (image, place, truth), len(targets))
+
+    def _box_losses(self, anchors: Tensor, deltas: Tensor, xyxy: Tensor) -> Tensor:
+        coder = self.head.bbox_coder
+        if self.head.reg_decoded_bbox:
+            deltas = coder.decode(anchors, deltas)
+        else:
+            xyxy = coder.encode(anchors, xyxy)
+        # The empty sum keeps the box branch in the graph when nothing is there to find.
+        loss = self.head.loss_bbox(deltas, xyxy, reduction_override="none") if len(xyxy) else deltas.sum(dim=1)
+        return loss.reshape(len(xyxy), -1).sum(dim=1)
+
+    def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
+        """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
+        rules = self.head.assigner
+        overlaps = rules.iou_calculator(xyxy, anchors.expand(len(xyxy), -1, -1)).masked_fill(~real[:, :, None], -1.0)
+        ignored = self._in_ignored_region(anchors, targets)
+        if ignored is not None:
+            overlaps = overlaps.masked_fill(ignored[:, None], -1.0)
+        best, truth = overlaps.max(dim=1)
+        assigned = torch.where(best >= rules.pos_iou_thr, truth,
+                               torch.where(best < rules.neg_iou_thr, BACKGROUND, IGNORED))
+        if rules.match_low_quality:
+            # Each truth box also takes its best anchors, even poor ones; of several such boxes the last one does.
+            top = overlaps.amax(dim=2, keepdim=True)
+            taken = (overlaps == top) & (top >= rules.min_pos_iou) & real[:, :, None]
+            order = torch.arange(1, xyxy.shape[1] + 1, device=xyxy.device)
+            last = (taken * order[:, None]).amax(dim=1) - 1
+            assigned = torch.where(last >= 0, last, assigned)
+        return assigned if ignored is None else assigned.masked_fill(ignored, IGNORED)
+
+    def _in_ignored_region(self, anchors: Tensor, targets: Sequence[Target]) -> Tensor | None:
+        share = self.head.assigner.ignore_iof_thr
+        if share <= 0 or not any(len(one.ignore) for one in targets):
+            return None
+        regions = [Target(one.ignore, one.ignore.new_zeros(len(one.ignore)).long(), one.ignore) for one in targets]
+        xyxy, _, real = padded(regions, anchors.device)
+        covered = self.head.assigner.iou_calculator(anchors.expand(len(xyxy), -1, -1), xyxy, mode="iof")
+        return ((covered > share) & real[:, None]).any(dim=2)
+
+    def _detections(self, probabilities: Tensor, deltas: Tensor, anchors: Tensor, places: Sequence[int],
+                    contents: Sequence[tuple[int, int]]) -> list:
+        from mmcv.ops import batched_nms
+
+        rules = self.head.test_cfg
+        scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
+        image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
+        keys, scores = keys[image, column], scores[image, column]
+        place, labels = keys // probabilities.shape[2], keys % probabilities.shape[2]
+        sides = torch.as_tensor(contents, dtype=deltas.dtype, device=deltas.device)[image].flip(1).repeat(1, 2)
+        xyxy = self.head.bbox_coder.decode(anchors[place], deltas[image, place])
+        xyxy = torch.minimum(xyxy.clamp(min=0), sides) if self.head.bbox_coder.clip_border else xyxy
+        wide = (xyxy[:, 2:] - xyxy[:, :2] > rules.get("min_bbox_size", -1)).all(dim=1)
+        counts = torch.bincount(image[wide], minlength=len(probabilities)).tolist()
+        found = []
+        for part in zip(*(one[wide].split(counts) for one in (xyxy, scores, labels)), strict=True):
+            if len(part[0]):
+                boxes, keep = batched_nms(*part, rules.nms)
+                part = part[0][keep], boxes[:, -1], part[2][keep]
+            found.append(tuple(one[:rules.max_per_img] for one in part))
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Losses place by place: `classification` (B, N), `box` (P,) of the `positive` (image, place, truth) rows."""
+
+    classification: Tensor
+    box: Tensor
+    positive: tuple[Tensor, Tensor, Tensor]
+    images: int
+
+    @cached_property
+    def by_image(self) -> tuple[Tensor, Tensor, Tensor]:
+        """(B,) each: sums of the classification and box losses, and the number of positives."""
+        image = self.positive[0]
+        box = self.box.new_zeros(self.images).index_add(0, image, self.box)
+        return self.classification.sum(dim=1), box, torch.bincount(image, minlength=self.images)
+
+
+def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losses:
+    # mmdet counts an image without positives as one.
+    number = positives.clamp(min=1).sum()
+    return {"loss_cls": classification.sum() / number, "loss_bbox": box.sum() / number}
+
+
+def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Boxes (B, M, 4), labels (B, M) and which of them are real (B, M), M the most of any image, at least one."""
+    counts = torch.tensor([len(one) for one in targets], device=device)
+    real = torch.arange(max(1, int(counts.max())), device=device) < counts[:, None]
+    xyxy = torch.zeros(*real.shape, 4, device=device)
+    labels = torch.zeros(real.shape, dtype=torch.int64, device=device)
+    xyxy[real] = torch.cat([one.xyxy for one in targets])
+    labels[real] = torch.cat([one.labels for one in targets])
+    return xyxy, labels, real
+
+
+def _best(probabilities: Tensor, places: Sequence[int], most: int) -> tuple[Tensor, Tensor]:
+    """The `most` best (place, class) pairs of each level: scores (B, k) and keys (B, k) = place × C + class."""
+    classes = probabilities.shape[2]
+    scores, keys, start = [], [], 0
+    for count in places:
+        level = probabilities[:, start:start + count].flatten(1)
+        top = level.topk(most, dim=1) if 0 < most < level.shape[1] else None
+        scores.append(level if top is None else top.values)
+        rows = torch.arange(level.shape[1], device=level.device).expand_as(level) if top is None else top.indices
+        keys.append(rows + start * classes)
+        start += count
+    return torch.cat(scores, dim=1), torch.cat(keys, dim=1)

@@ -1,0 +1,148 @@
+"""Making a detector from its settings, and keeping it in a file."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from mgral.config import DetectorConfig
+from mgral.detection import operators
+from mgral.detection.detector import Channels, Detector
+from mgral.detection.presets import model_config
+from mgral.detection.randomness import isolated
+from mgral.errors import ConfigError, StateError
+from mgral.files import writing
+
+CPU = torch.device("cpu")
+TORCHVISION = "torchvision://"
+
+
+def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
+                   device: torch.device | str = "cpu") -> Detector:
+    """A new detector; the same seed gives the same weights, and no global generator is touched.
+
+    `config.weights` is a file whose tensors fit by name and shape (those of other shapes, such as the layers of other
+    classes, keep their random values), or `torchvision://resnet50` for the backbone. Without it an mmdet config file
+    decides for itself (most ask for a pretrained backbone) and the presets start from random weights.
+
+    Raises:
+        ConfigError: a config or weights that cannot be used.
+        ValueError: no classes.
+    """
+    if not classes:
+        raise ValueError("expected at least one class, got none")
+    operators.bind()
+    settings = model_config(config, classes)
+    weights = config.weights
+    if weights is not None:
+        _forget_pretrained(settings)
+        if weights.startswith(TORCHVISION):
+            settings["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": weights}
+    detector = Detector(config, classes, *_built(settings, weights or str(config.config), seed))
+    if weights is not None and not weights.startswith(TORCHVISION):
+        _load_fitting(detector.model, Path(weights))
+    return detector.to(device)
+
+
+def save_checkpoint(path: Path, detector: Detector) -> None:
+    """Writes settings, classes and weights; the file is whole or absent."""
+    with writing(path) as temporary:
+        torch.save({"detector": detector.config.model_dump(), "classes": list(detector.classes),
+                    "state": detector.state_dict()}, temporary)
+
+
+def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Detector:
+    """The detector that `save_checkpoint` wrote, in evaluation mode. Only tensors and plain values are unpickled.
+
+    Raises:
+        StateError: no such file, or not one of ours.
+        ConfigError: the mmdet config file that it was built from is gone or has changed.
+    """
+    saved = read_tensors(path)
+    if not {"detector", "classes", "state"} <= set(saved):
+        raise StateError(f"{path}: expected a detector's checkpoint, got {', '.join(map(str, saved)) or 'nothing'}")
+    config = DetectorConfig.model_validate(saved["detector"])
+    operators.bind()
+    settings = model_config(config, saved["classes"])
+    _forget_pretrained(settings)
+    detector = Detector(config, saved["classes"], *_built(settings, str(path), 0))
+    try:
+        detector.load_state_dict(saved["state"])
+    except RuntimeError as error:
+        raise ConfigError(f"{path}: expected the weights of {config.config or config.preset}, got others: "
+                          f"{error}") from error
+    return detector.to(device).eval()
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What `torch.save` wrote, without running any code that the file may hold.
+
+    Raises:
+        StateError: no such file, damaged, or holding more than tensors and plain values.
+    """
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise StateError(f"{path}: expected a file of tensors, got {type(error).__name__}: {error}") from error
+    if not isinstance(saved, dict):
+        raise StateError(f"{path}: expected a dictionary of tensors, got {type(saved).__name__}")
+    return saved
+
+
+def _built(settings: dict[str, Any], name: str, seed: int) -> tuple[nn.Module, Channels]:
+    import mmdet.models  # noqa: F401  (fills the registry)
+    from mmdet.registry import MODELS
+    from mmengine.config import ConfigDict
+
+    channels = Channels(settings.pop("data_preprocessor", None) or {})
+    with isolated(CPU, seed, "weights"), _quiet():
+        try:
+            model = MODELS.build(ConfigDict(settings))
+            model.init_weights()
+        except Exception as error:  # mmdet's registry wraps whatever its classes raise
+            raise ConfigError(f"{name}: expected a model that mmdet can build, got "
+                              f"{type(error).__name__}: {error}") from error
+    return model, channels
+
+
+def _forget_pretrained(node: Any) -> None:
+    """Takes every `init_cfg` of type Pretrained out of a model's settings."""
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            del node["init_cfg"]
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for value in node:
+            _forget_pretrained(value)
+
+
+def _load_fitting(model: nn.Module, path: Path) -> None:
+    saved = read_tensors(path)
+    saved = saved.get("state_dict", saved.get("state", saved))
+    own = model.state_dict()
+    saved = {name.removeprefix("model."): value for name, value in saved.items()}
+    fitting = {name: saved[name] for name in own if name in saved and saved[name].shape == own[name].shape}
+    if not fitting:
+        raise ConfigError(f"{path}: expected weights of {type(model).__name__}, got none that fit by name and shape")
+    model.load_state_dict(fitting, strict=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """mmengine reports how it initialised each parameter: hundreds of lines."""
+    from mmengine.logging import MMLogger
+
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

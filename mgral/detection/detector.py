@@ -1,0 +1,100 @@
+"""The detector: any one-stage or two-stage mmdet model behind the few methods that the rest of the library calls."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from mgral.config import DetectorConfig
+from mgral.detection.embedding import embed
+from mgral.detection.heads import Features, Found, Losses, head_of
+from mgral.detection.targets import Target
+
+LOCATIONS = 50
+"""K of `Inspection.class_scores`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """A batch as the detector sees it: what it found, `embedding` (B, 256), `class_scores` (B, K, C)."""
+
+    found: list[Found]
+    embedding: Tensor
+    class_scores: Tensor
+
+
+@final
+class Detector(nn.Module):
+    """An mmdet model for given classes. Pixels are RGB (B, 3, H, W), uint8 or float, 0 to 255; boxes canvas pixels.
+
+    Whether it trains or evaluates (batch norm, dropout) follows `train()` and `eval()` as in any module.
+    """
+
+    def __init__(self, config: DetectorConfig, classes: Sequence[str], model: nn.Module, channels: Channels) -> None:
+        super().__init__()
+        self.config, self.classes = config, tuple(classes)
+        self.model = model.to(memory_format=torch.channels_last)
+        self.channels = channels
+        self._head = head_of(model)  # not a module: its weights are the model's
+
+    @property
+    def device(self) -> torch.device:
+        return self.channels.mean.device
+
+    def losses(self, pixels: Tensor, targets: Sequence[Target]) -> Losses:
+        """Named scalar losses of the batch; their sum is what training lowers."""
+        return self.group_losses(pixels, targets, [len(targets)])[0]
+
+    def group_losses(self, pixels: Tensor, targets: Sequence[Target], sizes: Sequence[int]) -> list[Losses]:
+        """`losses` of consecutive groups of images, from one pass over all of them.
+
+        Raises:
+            ValueError: images, targets and sizes do not agree.
+        """
+        if not len(pixels) == len(targets) == sum(sizes):
+            raise ValueError(f"expected a target an image, got {len(pixels)}, {len(targets)} in groups {list(sizes)}")
+        return self._head.group_losses(self.features(pixels), targets, sizes, _canvas(pixels))
+
+    def predict(self, pixels: Tensor, contents: Sequence[tuple[int, int]]) -> list[Found]:
+        """Boxes, scores and labels of each image, best first; `contents` are (height, width) without the padding."""
+        return self._head.read(self.features(pixels), contents, _canvas(pixels), 1)[0]
+
+    def inspect(self, pixels: Tensor, contents: Sequence[tuple[int, int]], locations: int = LOCATIONS) -> Reading:
+        """Detections, image embedding and surest class scores from one pass."""
+        features = self.features(pixels)
+        found, class_scores = self._head.read(features, contents, _canvas(pixels), locations)
+        return Reading(found, embed(features, contents, _canvas(pixels)), class_scores)
+
+    def assess(self, pixels: Tensor, contents: Sequence[tuple[int, int]],
+               targets: Sequence[Target]) -> tuple[list[Found], Losses, list[Tensor]]:
+        """Detections, losses, and the loss of each truth box (NaN where it has none), from one pass of the network."""
+        features, canvas = self.features(pixels), _canvas(pixels)
+        return (self._head.read(features, contents, canvas, 1)[0], self._head.losses(features, targets, canvas),
+                self._head.object_losses(features, targets, canvas))
+
+    def features(self, pixels: Tensor) -> Features:
+        """Maps of the neck, (B, D, h, w) each, finest first."""
+        return self.model.extract_feat(self.channels(pixels).contiguous(memory_format=torch.channels_last))
+
+
+class Channels(nn.Module):
+    """Normalises RGB pixels as the model's config says, its own channel order included."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self.reversed = not settings.get("bgr_to_rgb", False)
+        for name, default in (("mean", [0.0] * 3), ("std", [1.0] * 3)):
+            value = torch.tensor(settings.get(name) or default, dtype=torch.float32).reshape(-1, 1, 1)
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        pixels = pixels.to(self.mean.device).float()
+        return ((pixels.flip(1) if self.reversed else pixels) - self.mean) / self.std
+
+
+def _canvas(pixels: Tensor) -> tuple[int, int]:
+    return pixels.shape[-2], pixels.shape[-1]

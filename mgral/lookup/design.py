@@ -1,0 +1,136 @@
+"""Which batches the table's experiments are run on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from mgral.config import TableConfig
+from mgral.data.dataset import ImageId
+from mgral.inspection import Inspection
+from mgral.lookup.images import class_mass, image_entropy, location_entropy, principal
+from mgral.lookup.index import clusters, nearest
+
+AXES = 8
+"""Principal components in which images are near or far."""
+CELLS = 10
+"""Clusters of the pool that batches are skewed by."""
+
+FAR = 1e9
+"""A distance that stands for "no other image yet"."""
+
+Batch = tuple[ImageId, ...]
+
+
+def design_batches(config: TableConfig, inspection: Inspection, pool: Sequence[ImageId], labelled: Sequence[ImageId],
+                   budget: int, seed: int) -> list[Batch]:
+    """The batches of the table's `config.records` experiments: each `budget` distinct ids of the pool, sorted.
+
+    - `random`: drawn at random (MGRAL, section III-F). Their mean features lie close together.
+    - `spread`: the kinds in `KINDS` by turns, so that the table reaches where a search may go.
+
+    The same inspection, sets and seed give the same batches, in whatever order the ids come.
+
+    Raises:
+        ValueError: a pool smaller than the budget, or a design `spread` without labelled images.
+    """
+    if not 1 <= budget <= len(pool):
+        raise ValueError(f"expected a budget of 1 to {len(pool)} images, got {budget}")
+    ids, rng = sorted(pool), np.random.default_rng(seed)
+    if config.design == "random":
+        return [_batch(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(config.records)]
+    if not labelled:
+        raise ValueError("expected labelled images for the design spread, got none")
+    designer = _Designer(inspection, ids, sorted(labelled), budget, seed)
+    makers = list(KINDS.values())
+    return [_batch(ids, makers[one % len(makers)](designer, rng, one < len(makers))) for one in range(config.records)]
+
+
+def _batch(ids: Sequence[ImageId], rows: np.ndarray) -> Batch:
+    return tuple(ids[row] for row in np.sort(rows))
+
+
+class _Designer:
+    """What the kinds of batches need to know of a pool of N images, row by row."""
+
+    def __init__(self, inspection: Inspection, ids: list[ImageId], labelled: list[ImageId], budget: int, seed: int):
+        both = inspection.of(ids + labelled)
+        components, mass = principal(both.embedding, AXES), class_mass(both)
+        self.budget, self.size = budget, len(ids)
+        self.components, self.labelled = components[:len(ids)], components[len(ids):]
+        self.mass, self.labelled_mass = mass[:len(ids)], mass[len(ids):].sum(axis=0)
+        pool = inspection.of(ids)
+        self.entropy, self.class_entropy = image_entropy(pool), location_entropy(pool).mean(axis=1)
+        self.cells = clusters(self.components, CELLS, seed)
+
+    def top(self, priority: np.ndarray) -> np.ndarray:
+        return np.argsort(-priority, kind="stable")[:self.budget]
+
+    def random(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        return rng.choice(self.size, self.budget, replace=False)
+
+    def cluster(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        """The images nearest to the mean of one cluster."""
+        mean = self.components[self.cells == rng.choice(self.cells)].mean(axis=0)
+        return self.top(-((self.components - mean) ** 2).sum(axis=1))
+
+    def mixture(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        """Clusters in uneven shares: few of them dominate, none is ruled out."""
+        shares = rng.dirichlet(np.full(self.cells.max() + 1, 0.3)) + 1e-3
+        sizes = np.bincount(self.cells, minlength=len(shares))
+        return self.top(np.log(shares / np.maximum(sizes, 1))[self.cells] + rng.gumbel(size=self.size))
+
+    def uncertain(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        return self._tilted(self.entropy, rng)
+
+    def certain(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        return self._tilted(-self.entropy, rng)
+
+    def class_skewed(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+        """Images of which one class, the same for all, is the larger part of what is predicted."""
+        share = self.mass[:, rng.integers(self.mass.shape[1])] / (0.1 + self.mass.sum(axis=1))
+        return self._tilted(share, rng)
+
+    def core_set(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+        """Always the image farthest from all labelled and chosen ones (k-centre, Sener and Savarese 2018)."""
+        return self._grown(rng, first, lambda distance, _: distance, nearest(self.components, self.labelled)[0])
+
+    def balanced_entropy(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+        """Entropy, class by class worth less the more of the class is there, and nothing for a near-duplicate."""
+        sample = self.components[rng.choice(self.size, self.budget, replace=False)]
+        radius = np.median((cdist(sample, sample) + FAR * np.eye(len(sample))).min(axis=1)) + 1e-9
+
+        def gain(distance: np.ndarray, chosen: list[int]) -> np.ndarray:
+            there = 1 + self.labelled_mass + self.mass[chosen].sum(axis=0)
+            return (self.class_entropy / there).sum(axis=1) * distance / (distance + radius)
+
+        return self._grown(rng, first, gain, np.full(self.size, FAR))
+
+    def _tilted(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Drawn without replacement, more likely where the signal is high; how much more is drawn too."""
+        deviation = signal.std()
+        standard = (signal - signal.mean()) / deviation if deviation > 0 else np.zeros(self.size)
+        return self.top(rng.uniform(1.0, 5.0) * standard + rng.gumbel(size=self.size))
+
+    def _grown(self, rng: np.random.Generator, first: bool,
+               gain: Callable[[np.ndarray, list[int]], np.ndarray], distance: np.ndarray) -> np.ndarray:
+        """One image after the other, each of the largest gain, from the whole pool once and later from random halves."""
+        candidates = self.size if first else max(self.budget, self.size // 2)
+        barred = np.full(self.size, -np.inf)
+        barred[rng.choice(self.size, candidates, replace=False)] = 0.0
+        chosen: list[int] = []
+        for _ in range(self.budget):
+            row = int((gain(distance, chosen) + barred).argmax())
+            chosen.append(row)
+            barred[row] = -np.inf
+            distance = np.minimum(distance, np.linalg.norm(self.components - self.components[row], axis=1))
+        return np.array(chosen)
+
+
+KINDS: dict[str, Callable[[_Designer, np.random.Generator, bool], np.ndarray]] = {
+    "balanced_entropy": _Designer.balanced_entropy, "random": _Designer.random, "cluster": _Designer.cluster,
+    "uncertain": _Designer.uncertain, "mixture": _Designer.mixture, "class_skewed": _Designer.class_skewed,
+    "core_set": _Designer.core_set, "certain": _Designer.certain}
+"""What `spread` makes by turns; the heuristic to beat comes first, so that even a small table holds its batch."""

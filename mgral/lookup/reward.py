@@ -1,0 +1,87 @@
+"""The reward of the search: the table's estimate, and a real experiment where the table knows too little."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from mgral.data.dataset import ImageId
+from mgral.errors import StateError
+from mgral.lookup.estimator import Estimator
+
+Batch = tuple[ImageId, ...]
+
+
+class TableReward:
+    """Values batches by a fitted estimator (MGRAL, section III-F); callable as (list of M batches) -> (M,).
+
+    A batch farther from every record than the estimator's threshold asks for a real experiment. At most one a call is
+    run, for the batch farthest out, of which the table knows least (the others were drawn from the same scores, and
+    its result speaks for them too), and at most `cap` in all, with at least `pace` calls from one to the next: a
+    search that drifts away from the table is then corrected all along its way, not only on its first steps. The
+    result is that batch's value, joins the estimator, and the other batches of the call are estimated with it.
+
+    `caution` times the estimate's deviation is taken off every estimate (0: the paper). The estimator is changed;
+    `state()` holds what is needed to change a freshly fitted one alike.
+    """
+
+    def __init__(self, represent: Callable[[Sequence[Batch]], np.ndarray], estimator: Estimator,
+                 run_experiment: Callable[[Batch], float], cap: int, pace: int = 1, caution: float = 0.0,
+                 state: dict | None = None) -> None:
+        self.represent, self.estimator, self.run_experiment = represent, estimator, run_experiment
+        self.cap, self.pace, self.caution = cap, pace, caution
+        self.fallbacks: list[tuple[Batch, float]] = []
+        self.calls, self.asked, self.refused, self.last = 0, 0, 0, None
+        """Calls; batches beyond the threshold; those among them that met the cap; the call of the last experiment."""
+        if state is not None:
+            self._restore(state)
+
+    def __call__(self, batches: list[Batch]) -> np.ndarray:
+        queries = self.represent(batches)
+        estimate = self.estimator.predict(queries)
+        far = int((estimate.nearest > self.estimator.threshold).sum())
+        self.calls += 1
+        self.asked += far
+        if not far or not self._may_run(far):
+            return estimate.value - self.caution * estimate.deviation
+        row = int(estimate.nearest.argmax())
+        measured = self._run(batches[row], queries[row])
+        estimate = self.estimator.predict(queries)
+        values = estimate.value - self.caution * estimate.deviation
+        values[row] = measured
+        return values
+
+    def state(self) -> dict:
+        """The fall-backs and counts: numbers, texts and lists only."""
+        return {"fallbacks": [[list(batch), value] for batch, value in self.fallbacks], "calls": self.calls,
+                "asked": self.asked, "refused": self.refused, "last": self.last}
+
+    def __str__(self) -> str:
+        """One sentence for the report."""
+        bound = f"; the cap refused {self.refused} batches more" if self.refused else ""
+        return f"{len(self.fallbacks)} of at most {self.cap} fall-back experiments, {self.asked} batches asked{bound}."
+
+    def _may_run(self, far: int) -> bool:
+        if len(self.fallbacks) >= self.cap:
+            self.refused += far
+            return False
+        return self.last is None or self.calls - self.last >= self.pace
+
+    def _run(self, batch: Batch, query: np.ndarray) -> float:
+        value = float(self.run_experiment(batch))
+        if not np.isfinite(value):
+            raise ValueError(f"expected a finite reward of the fall-back experiment, got {value}")
+        self.estimator.add(query[None], np.array([value]))
+        self.fallbacks.append((batch, value))
+        self.last = self.calls
+        return value
+
+    def _restore(self, state: dict) -> None:
+        if len(state["fallbacks"]) > self.cap:
+            raise StateError(f"search state: expected at most {self.cap} fall-back experiments, got "
+                             f"{len(state['fallbacks'])}; raise table.fallback_cap or search anew")
+        self.calls, self.asked, self.refused, self.last = (state[key] for key in ("calls", "asked", "refused", "last"))
+        for batch, value in state["fallbacks"]:
+            self.fallbacks.append((tuple(batch), value))
+            self.estimator.add(self.represent([tuple(batch)]), np.array([value]))

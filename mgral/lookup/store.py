@@ -1,0 +1,263 @@
+"""The table's memory: every experiment ever run, in an SQL database, found again by its fingerprint.
+
+The only module, with its migrations, that imports sqlalchemy and alembic.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import JSON, CheckConstraint, DateTime, Engine, MetaData, create_engine, event, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+
+from mgral.data.dataset import ImageId
+from mgral.errors import TableError
+
+Origin = Literal["design", "fallback", "check"]
+
+LOCKED_FOR = 30.0
+"""Seconds to wait for another process's write."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One experiment: a batch, what it was measured to be worth, and where it came from.
+
+    `fingerprint` names the experiment (sha256), `scope` the group that may be compared: one snapshot, configuration
+    and code. `labelled` is the number of labelled images, `seconds` wall-clock time. `map` and `ap50` are fractions
+    on the reward split, `per_class` average precision by class name, None for a class that the split does not hold.
+    `id` and `created_at` (UTC) are the store's.
+    """
+
+    fingerprint: str
+    scope: str
+    study: str
+    strategy: str
+    cycle: int
+    snapshot: str
+    origin: Origin
+    image_ids: tuple[ImageId, ...]
+    seed: int
+    labelled: int
+    map: float
+    ap50: float
+    balanced_loss: float
+    loss: float
+    per_class: Mapping[str, float | None]
+    seconds: float
+    steps: int
+    code: str
+    mlflow_run_id: str | None = None
+    prefect_flow_run_id: str | None = None
+    created_at: datetime | None = None
+    id: int | None = None
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention={
+        "ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s", "pk": "pk_%(table_name)s"})
+    type_annotation_map = {datetime: DateTime(timezone=True), list: JSON, dict: JSON}
+
+
+class Experiment(Base):
+    """One row a `Record`, column for field."""
+
+    __tablename__ = "experiment"
+    __table_args__ = (CheckConstraint("origin in ('design', 'fallback', 'check')", name="origin"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    fingerprint: Mapped[str] = mapped_column(unique=True)
+    scope: Mapped[str] = mapped_column(index=True)
+    study: Mapped[str]
+    strategy: Mapped[str]
+    cycle: Mapped[int]
+    snapshot: Mapped[str]
+    origin: Mapped[str]
+    image_ids: Mapped[list]
+    seed: Mapped[int]
+    labelled: Mapped[int]
+    map: Mapped[float]
+    ap50: Mapped[float]
+    balanced_loss: Mapped[float]
+    loss: Mapped[float]
+    per_class: Mapped[dict]
+    seconds: Mapped[float]
+    steps: Mapped[int]
+    code: Mapped[str]
+    mlflow_run_id: Mapped[str | None]
+    prefect_flow_run_id: Mapped[str | None]
+    created_at: Mapped[datetime]
+
+
+class Table:
+    """The store of experiments, opened by `open_table`; safe for several processes at once."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._reader = engine.execution_options(mgral_reads=True)
+
+    def find(self, fingerprint: str) -> Record | None:
+        with Session(self._reader) as session:
+            row = session.scalar(select(Experiment).where(Experiment.fingerprint == fingerprint))
+            return _record(row) if row else None
+
+    def add(self, record: Record) -> Record:
+        """Stores a record, whole or not at all, and returns it as stored.
+
+        An experiment already known by its fingerprint stays as it was first recorded, and that one is returned.
+
+        Raises:
+            ValueError: a figure is not finite.
+        """
+        _check(record)
+        values = {one.name: getattr(record, one.name) for one in fields(record) if one.name not in ("id", "created_at")}
+        values |= {"image_ids": list(record.image_ids), "per_class": dict(record.per_class)}
+        row = Experiment(**values, created_at=datetime.now(UTC))
+        try:
+            with Session(self._engine, expire_on_commit=False) as session, session.begin():
+                session.add(row)
+            return _record(row)
+        except IntegrityError:
+            known = self.find(record.fingerprint)
+            if known is None:
+                raise
+            return known
+
+    def records(self, scope: str | None = None, origin: Origin | None = None) -> list[Record]:
+        """The records of a scope and an origin, or of all, in the order in which they were added."""
+        wanted = {Experiment.scope: scope, Experiment.origin: origin}
+        query = select(Experiment).where(*(column == value for column, value in wanted.items() if value is not None))
+        with Session(self._reader) as session:
+            return [_record(row) for row in session.scalars(query.order_by(Experiment.id))]
+
+    def tag(self, fingerprint: str, *, mlflow_run_id: str | None = None, prefect_flow_run_id: str | None = None) -> None:
+        """Notes in which runs an experiment is shown; an id not given stays as it is.
+
+        Raises:
+            ValueError: no such record.
+        """
+        runs = {"mlflow_run_id": mlflow_run_id, "prefect_flow_run_id": prefect_flow_run_id}
+        if self.find(fingerprint) is None:
+            raise ValueError(f"expected the fingerprint of a record, got {fingerprint!r}")
+        given = {name: value for name, value in runs.items() if value is not None}
+        if given:
+            with Session(self._engine) as session, session.begin():
+                session.execute(update(Experiment).where(Experiment.fingerprint == fingerprint).values(given))
+
+    def close(self) -> None:
+        self._engine.dispose()
+
+    def __enter__(self) -> Table:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def open_table(url: str) -> Table:
+    """Opens a table (`sqlite:///path/table.db` or any SQLAlchemy URL), made or brought up to date if need be.
+
+    Raises:
+        TableError: the database cannot be opened, is not one, or was written by a newer mgral.
+    """
+    with _faults(url):
+        engine = _engine(url)
+        try:
+            with engine.begin() as connection:
+                _upgrade(connection, url)
+        except BaseException:
+            engine.dispose()
+            raise
+    return Table(engine)
+
+
+def _engine(url: str) -> Engine:
+    address = make_url(url)
+    if address.get_backend_name() != "sqlite":
+        return create_engine(address)
+    if address.database and address.database != ":memory:":
+        Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(address, connect_args={"timeout": LOCKED_FOR})
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _prepare(connection, _) -> None:
+    """Readers beside one writer, and no transaction that the driver begins on its own."""
+    connection.isolation_level = None
+    try:
+        for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            connection.execute(f"PRAGMA {setting}").close()
+    except sqlite3.Error:
+        connection.close()
+        raise
+
+
+def _begin(connection) -> None:
+    """A writer locks at once: one that starts as a reader and then writes is refused, however long it would wait."""
+    connection.exec_driver_sql("BEGIN" if connection.get_execution_options().get("mgral_reads") else "BEGIN IMMEDIATE")
+
+
+def _upgrade(connection, url: str) -> None:
+    """Runs the migrations that are missing, within the transaction of `connection`."""
+    config = AlembicConfig()
+    config.set_main_option("script_location", "mgral.lookup:migrations")
+    config.attributes["connection"] = connection
+    scripts, current = ScriptDirectory.from_config(config), MigrationContext.configure(connection).get_current_revision()
+    if current == scripts.get_current_head():
+        return
+    try:
+        scripts.get_revision(current)
+    except CommandError as error:
+        raise TableError(f"{_shown(url)}: expected a table of revision {scripts.get_current_head()} or older, got "
+                         f"{current}; it was written by a newer mgral, update this one") from error
+    command.upgrade(config, "head")
+
+
+@contextmanager
+def _faults(url: str) -> Iterator[None]:
+    try:
+        yield
+    except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
+        raise TableError(f"{_shown(url)}: expected a database URL such as sqlite:///table.db, got {error}") from error
+    except (DBAPIError, sqlite3.Error, OSError) as error:
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise TableError(f"{_shown(url)}: expected a database that can be opened, got {reason}") from error
+
+
+def _shown(url: str) -> str:
+    """The URL without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return url
+
+
+def _check(record: Record) -> None:
+    figures = {name: getattr(record, name) for name in ("map", "ap50", "balanced_loss", "loss", "seconds")}
+    figures |= {f"per_class[{name}]": value for name, value in record.per_class.items() if value is not None}
+    wrong = [f"{name} {value}" for name, value in figures.items() if not math.isfinite(value)]
+    if wrong:
+        raise ValueError(f"expected finite figures in record {record.fingerprint}, got {', '.join(wrong)}")
+
+
+def _record(row: Experiment) -> Record:
+    record = Record(**{one.name: getattr(row, one.name) for one in fields(Record)})
+    made = row.created_at if row.created_at.tzinfo else row.created_at.replace(tzinfo=UTC)  # SQLite drops the zone
+    return replace(record, image_ids=tuple(row.image_ids), created_at=made)

@@ -1,0 +1,59 @@
+"""A cycle's table and search as pictures and figures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mgral.agent.search import Iteration
+from mgral.files import writing
+
+FIGURES = ("iteration", "mean", "best", "baseline", "entropy", "gradient_norm", "best_so_far")
+
+
+def write_search(path: Path, facts: Sequence[Iteration]) -> None:
+    """One row an iteration, without times, which differ from run to run."""
+    with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(FIGURES)
+        table.writerows([getattr(one, name) for name in FIGURES] for one in facts)
+
+
+def draw_search(path: Path, facts: Sequence[Iteration], reward: str) -> None:
+    """Mean and best estimate of the sampled batches, iteration by iteration."""
+    figure, axes = _figure()
+    steps = [one.iteration for one in facts]
+    axes.plot(steps, [one.mean for one in facts], label="mean of the sampled batches")
+    axes.plot(steps, [one.best for one in facts], label="best of the sampled batches", alpha=0.6)
+    axes.plot(steps, [one.best_so_far for one in facts], label="best so far", linestyle="--")
+    axes.set(xlabel="iteration", ylabel=f"estimated reward ({reward})", title="Search")
+    axes.legend()
+    _save(figure, path)
+
+
+def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, reward: str, verdict: str) -> None:
+    """Leave-one-out estimate against measurement, one dot a record; a table worth searching follows the diagonal."""
+    figure, axes = _figure()
+    both = np.concatenate([measured, estimated])
+    axes.plot([both.min(), both.max()], [both.min(), both.max()], color="grey", linestyle=":")
+    axes.scatter(measured, estimated)
+    axes.set(xlabel=f"measured reward ({reward})", ylabel="estimate from the other records")
+    axes.set_title(verdict, fontsize=8, wrap=True)
+    _save(figure, path)
+
+
+def _figure():
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3)
+    return figure, axes
+
+
+def _save(figure, path: Path) -> None:
+    with writing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

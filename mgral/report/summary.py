@@ -1,0 +1,71 @@
+"""The table that a run ends with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mgral.study.results import StrategyResult, StudyResult
+
+HEAD = ("strategy", "cycle", "labelled", "mAP", "AP50", "records", "fall-backs", "LOO R²", "Spearman", "seconds")
+
+
+def rows(result: StudyResult) -> list[tuple[str, ...]]:
+    """One row a detector, as text: every cycle's, and the one trained after the last choice."""
+    return [row for one in result.strategies for row in _strategy_rows(one)]
+
+
+def table_text(result: StudyResult) -> str:
+    """The table for a terminal, with what the tables of experiments are worth and the seconds by phase."""
+    table = [HEAD, *rows(result)]
+    widths = [max(len(row[column]) for row in table) for column in range(len(HEAD))]
+    lines = ["  ".join(cell.ljust(width) if place == 0 else cell.rjust(width)
+                       for place, (cell, width) in enumerate(zip(row, widths, strict=True))) for row in table]
+    lines.insert(1, "  ".join("-" * width for width in widths))
+    return "\n".join([*lines, "", *_verdicts(result), *_phases(result), comparison(result)])
+
+
+def table_markdown(result: StudyResult) -> str:
+    """The same without times, which differ from run to run."""
+    table = [HEAD[:-1], ("---",) * (len(HEAD) - 1), *(row[:-1] for row in rows(result))]
+    return "\n".join(f"| {' | '.join(row)} |" for row in table) + "\n\n" + "\n".join(
+        [*_verdicts(result), comparison(result)]) + "\n"
+
+
+def comparison(result: StudyResult) -> str:
+    """A plain sentence: who is ahead at the end, and that one seed decides nothing."""
+    main, *others = result.strategies
+    if not others:
+        return f"{main.strategy} ends at mAP {main.final.map:.3f}."
+    gaps = [f"{100 * (main.final.map - one.final.map):+.1f} mAP against {one.strategy}" for one in others]
+    return (f"{main.strategy} ends at mAP {main.final.map:.3f}: {', '.join(gaps)} at the same budget. "
+            f"One seed: runs differ by about as much; repeat with other seeds before believing a gap.")
+
+
+def _strategy_rows(one: StrategyResult) -> list[tuple[str, ...]]:
+    made = []
+    for cycle, spent in zip(one.cycles, one.seconds, strict=False):
+        made.append((one.strategy, str(cycle.cycle), str(cycle.labelled), f"{cycle.map:.3f}", f"{cycle.ap50:.3f}",
+                     str(cycle.records or "-"), str(cycle.fallbacks) if cycle.records else "-",
+                     _figure(cycle.loo_r2), _figure(cycle.spearman), f"{sum(spent.values()):.0f}"))
+    final, spent = one.final, one.seconds[-1]
+    made.append((one.strategy, "end", str(final.labelled), f"{final.map:.3f}", f"{final.ap50:.3f}", "-", "-", "-", "-",
+                 f"{sum(spent.values()):.0f}"))
+    return made
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
+
+
+def _verdicts(result: StudyResult) -> list[str]:
+    return [f"{one.strategy} {cycle.cycle}: {cycle.verdict}"
+            for one in result.strategies for cycle in one.cycles if cycle.verdict]
+
+
+def _phases(result: StudyResult) -> list[str]:
+    return [f"{one.strategy}, seconds by phase: {_spent(one.seconds)}" for one in result.strategies]
+
+
+def _spent(seconds: tuple[Mapping[str, float], ...]) -> str:
+    phases = list(dict.fromkeys(phase for one in seconds for phase in one))
+    return ", ".join(f"{phase} {sum(one.get(phase, 0.0) for one in seconds):.0f}" for phase in phases)

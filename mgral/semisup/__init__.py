@@ -1,0 +1,1 @@
+"""Semi-supervised training, and the experiment that tells what a batch of unlabelled images is worth."""

@@ -1,0 +1,1 @@
+"""A study on disk: its folders, its versions of the labelled set, its fingerprints and its results."""

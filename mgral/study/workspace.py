@@ -1,0 +1,76 @@
+"""Where a study's files lie. Everything a run writes lies under one working directory.
+
+    WORKDIR/
+      mlruns/                      MLflow's database and artifacts
+      runs/table.db                the lookup table, shared by all studies of the directory
+      runs/cache/                  what can be computed again: decoded images, detectors, inspections, searches
+      runs/STUDY/scenes/           synthetic scenes, when the study has no data set of its own
+      runs/STUDY/prepared/         splits and the first snapshot
+      runs/STUDY/STRATEGY/CYCLE/   what a cycle decided: snapshot, batch, result
+      runs/STUDY/report/           results, table and learning curves
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    root: Path
+    study: str
+
+    @property
+    def mlruns(self) -> Path:
+        return self.root / "mlruns"
+
+    @property
+    def table(self) -> Path:
+        return self.root / "runs" / "table.db"
+
+    @property
+    def folder(self) -> Path:
+        return self.root / "runs" / self.study
+
+    @property
+    def scenes(self) -> Path:
+        return self.folder / "scenes"
+
+    @property
+    def prepared(self) -> Path:
+        return self.folder / "prepared"
+
+    @property
+    def splits(self) -> Path:
+        return self.prepared / "splits.json"
+
+    @property
+    def source(self) -> Path:
+        """What the splits were drawn from: a later run checks that it is still the same data set."""
+        return self.prepared / "source.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report"
+
+    def cycle(self, strategy: str, cycle: int) -> Path:
+        """The folder of a cycle; cycle 0 is the state before the first, the same for every strategy."""
+        return self.folder / strategy / str(cycle) if cycle else self.prepared
+
+    def snapshot(self, strategy: str, cycle: int) -> Path:
+        return self.cycle(strategy, cycle) / "snapshot.json"
+
+    def annotations(self, strategy: str, cycle: int) -> Path:
+        return self.cycle(strategy, cycle) / "annotations.json"
+
+    def seconds(self, strategy: str, cycle: int) -> Path:
+        """Times differ from run to run, so they stay out of every versioned folder."""
+        return self.folder / "seconds" / f"{strategy}-{cycle}.json"
+
+    def cached(self, kind: str, fingerprint: str, ending: str) -> Path:
+        return self.root / "runs" / "cache" / kind / f"{fingerprint[:32]}{ending}"
+
+    @property
+    def images(self) -> Path:
+        return self.root / "runs" / "cache" / "images"

@@ -1,0 +1,1 @@
+"""Thin Prefect tasks: open, call the library, record, return a small receipt."""

@@ -1,0 +1,115 @@
+"""The cycle's detector: trained on what is labelled, measured on the test split, shown the pool."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+
+from mgral.config import Config
+from mgral.data.dataset import ImageId
+from mgral.detection.building import build_detector, load_checkpoint, save_checkpoint
+from mgral.detection.detector import Detector
+from mgral.detection.evaluation import Evaluation, evaluate
+from mgral.detection.inspecting import inspect
+from mgral.detection.training import train
+from mgral.files import read_json, write_json
+from mgral.inspection import Inspection
+from mgral.study.fingerprint import derived_seed, fingerprint
+from mgral.study.opened import Job, Study, open_study
+from mgral.study.progress import current
+from mgral.study.snapshot import labelled, version
+from tasks.engine import step
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """A detector on disk and what it reaches on the test split (fractions)."""
+
+    fingerprint: str
+    snapshot: str
+    labelled: int
+    map: float
+    ap50: float
+    per_class: Mapping[str, float | None]
+    seconds: Mapping[str, float]
+
+
+@step("train detector")
+def train_detector(job: Job, after: int) -> Trained:
+    """Trains on the labelled set after `after` cycles; a detector that is there already is used again."""
+    study, config = open_study(job), job.config
+    snapshot = version(study.workspace, job.strategy, after)
+    name = fingerprint("detector", snapshot, study.splits_hash, config.detector, config.training, config.seed)
+    receipt, progress = study.workspace.cached("detectors", name, ".json"), current.get()
+    if receipt.exists():
+        progress.skip("train", config.training.steps)
+        progress.skip("test", len(study.splits.test))
+        return Trained(**read_json(receipt))
+    boxes = labelled(study.workspace, job.strategy, after, study.dataset)
+    begun = time.monotonic()
+    detector = _trained(job, study, boxes, name)
+    seconds = {"train": time.monotonic() - begun}
+    begun = time.monotonic()
+    reached = _on_test(job, study, detector)
+    seconds["test"] = time.monotonic() - begun
+    trained = Trained(name, snapshot, len(boxes), reached.map, reached.ap50,
+                      dict(zip(study.dataset.classes, reached.per_class, strict=True)), seconds)
+    write_json(receipt, asdict(trained))
+    return trained
+
+
+@step("inspect pool")
+def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
+    """What the detector sees in each labelled and pool image: the file that holds it, and the seconds it took."""
+    study, progress = open_study(job), current.get()
+    ids = tuple(sorted(study.splits.labelled + study.splits.pool))
+    name = fingerprint("inspection", trained.fingerprint, ids)
+    path = study.workspace.cached("inspections", name, ".npz")
+    receipt = path.with_suffix(".json")
+    if receipt.exists():
+        progress.skip("inspect", len(ids))
+        return path, read_json(receipt)["seconds"]
+    begun = time.monotonic()
+    _inspected(job, study, open_detector(job, trained), ids, "inspecting the pool", "inspect").save(path)
+    spent = time.monotonic() - begun
+    write_json(receipt, {"seconds": spent})
+    return path, spent
+
+
+def open_detector(job: Job, trained: Trained) -> Detector:
+    return load_checkpoint(job.workspace.cached("detectors", trained.fingerprint, ".pth"), device_of(job.config))
+
+
+def device_of(config: Config) -> str:
+    return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _trained(job: Job, study: Study, boxes: Mapping, name: str) -> Detector:
+    config, path = job.config, study.workspace.cached("detectors", name, ".pth")
+    detector = build_detector(config.detector, study.dataset.classes, config.seed, device_of(config))
+    interim = path.with_suffix(".part.pth")
+    with current.get().phase(f"{job.title} training the detector", "train", config.training.steps) as advance:
+        for _ in train(detector, study.store, boxes, tuple(sorted(boxes)), config.training,
+                       derived_seed(config.seed, "detector", name), interim):
+            advance(1)
+    save_checkpoint(path, detector)
+    interim.unlink(missing_ok=True)
+    return detector
+
+
+def _on_test(job: Job, study: Study, detector: Detector) -> Evaluation:
+    ids = study.splits.test
+    seen = _inspected(job, study, detector, ids, "measuring on the test split", "test")
+    return evaluate(dict(zip(ids, seen.detections, strict=True)), study.truth(ids), study.dataset.classes)
+
+
+def _inspected(job: Job, study: Study, detector: Detector, ids: tuple[ImageId, ...], title: str,
+               kind: str) -> Inspection:
+    with current.get().phase(f"{job.title} {title}", kind, len(ids)) as advance:
+        seen = inspect(detector, study.store, ids)
+        advance(len(ids))
+    return seen

@@ -1,0 +1,124 @@
+"""The choice of a batch: the agent's search on the lookup table, or a query strategy in one shot."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mgral.agent.search import Iteration, Search
+from mgral.data.dataset import ImageId
+from mgral.files import read_json, write_json, writing
+from mgral.inspection import Inspection
+from mgral.lookup.reward import TableReward
+from mgral.lookup.store import Table, open_table
+from mgral.report.search import draw_search, write_search
+from mgral.strategies import PoolView, choose
+from mgral.study.fingerprint import derived_seed, fingerprint
+from mgral.study.laboratory import Laboratory, reward_of
+from mgral.study.opened import Job, open_study
+from mgral.study.progress import current
+from mgral.study.snapshot import labelled
+from tasks.detector import Trained
+from tasks.engine import step
+from tasks.runs import cycle_run, open_tracker
+from tasks.table import Filled, fitted, open_laboratory, pool_of, representation
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The batch of a cycle; `origin` says how it was found, `value` what the table thinks it is worth."""
+
+    ids: tuple[ImageId, ...]
+    origin: str
+    value: float | None = None
+    fallbacks: int = 0
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    remark: str = ""
+
+
+@step("search batch")
+def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Chosen:
+    """Runs the agent's search, from its last checkpoint if there is one; a finished search is used again."""
+    config = job.config
+    name = fingerprint("search", filled.scope, config.table, config.search, config.study.budget, config.seed)
+    receipt = job.workspace.cached("searches", name, ".json")
+    if receipt.exists():
+        current.get().skip("search", config.search.iterations)
+    else:
+        with open_table(f"sqlite:///{job.workspace.table}") as table:
+            chosen, facts = _searched(job, trained, Inspection.load(view), filled, table, receipt.with_suffix(".pt"))
+        write_json(receipt, {"chosen": asdict(chosen), "iterations": [asdict(one) for one in facts]})
+    found = read_json(receipt)
+    chosen = Chosen(**{**found["chosen"], "ids": tuple(found["chosen"]["ids"])})
+    _show(job, trained, [Iteration(**one) for one in found["iterations"]])
+    current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}")
+    return chosen
+
+
+@step("choose batch")
+def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
+    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
+    begun, study = time.monotonic(), open_study(job)
+    seen = Inspection.load(view)
+    pool = pool_of(job, seen)
+    known = tuple(image_id for image_id in seen.ids if image_id not in set(pool))
+    truth = study.dataset.boxes if job.strategy == "rare_first" else None
+    rng = np.random.default_rng(derived_seed(job.config.seed, job.strategy, job.cycle))
+    ids = choose(job.strategy, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
+    return Chosen(tuple(sorted(ids)), job.strategy, seconds={"choose": time.monotonic() - begun})
+
+
+def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, table: Table,
+              interim: Path) -> tuple[Chosen, list[Iteration]]:
+    begun, config = time.monotonic(), job.config
+    before = torch.load(interim, weights_only=True) if interim.exists() else {"spent": 0.0, "facts": []}
+    laboratory = open_laboratory(job, trained, table)
+    represent = representation(job, seen)
+    records = table.records(filled.scope, "design")
+    reward = TableReward(represent, fitted(config.table, represent, records), _experiment(job, laboratory),
+                         config.table.fallback_cap, state=before.get("reward"))
+    pool = pool_of(job, seen)
+    search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
+                    derived_seed(config.seed, "search", filled.scope), before.get("search"))
+    facts = [Iteration(**one) for one in before["facts"]]
+    with current.get().phase(f"{job.title} searching", "search", config.search.iterations) as advance:
+        for fact in search:
+            facts.append(fact)
+            advance(1)
+            if fact.iteration % config.search.checkpoint_every == 0:
+                _save(interim, {"search": search.state(), "reward": reward.state(),
+                                "facts": [asdict(one) for one in facts],
+                                "spent": before["spent"] + time.monotonic() - begun})
+    choice = search.choose()
+    chosen = Chosen(choice.ids, choice.origin, choice.value, len(reward.fallbacks),
+                    {"search": before["spent"] + time.monotonic() - begun}, str(reward))
+    return chosen, facts
+
+
+def _experiment(job: Job, laboratory: Laboratory):
+    def run(batch: tuple[ImageId, ...]) -> float:
+        return reward_of(laboratory.measure(batch, "fallback"), job.config.table.reward)
+
+    return run
+
+
+def _save(path: Path, state: dict) -> None:
+    with writing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def _show(job: Job, trained: Trained, facts: list[Iteration]) -> None:
+    """The search's curve, beside the batch and in the cycle's MLflow run."""
+    folder = job.workspace.cycle(job.strategy, job.cycle)
+    write_search(folder / "search.csv", facts)
+    draw_search(folder / "search.png", facts, job.config.table.reward)
+    run = cycle_run(job, open_tracker(job), trained.snapshot)
+    run.curve([(one.iteration, {"search/mean": one.mean, "search/best": one.best, "search/baseline": one.baseline,
+                                "search/entropy": one.entropy, "search/gradient_norm": one.gradient_norm})
+               for one in facts])
+    run.artifact(folder / "search.png")

@@ -1,0 +1,148 @@
+"""The lookup table of a cycle: its experiments, each an MLflow run, and what they are worth together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mgral.config import TableConfig
+from mgral.data.dataset import ImageId
+from mgral.inspection import Inspection
+from mgral.lookup.design import design_batches
+from mgral.lookup.estimator import Estimator, make_estimator
+from mgral.lookup.quality import Quality, assess, leave_one_out
+from mgral.lookup.representation import Representation
+from mgral.lookup.store import Record, Table, open_table
+from mgral.report.search import draw_table
+from mgral.semisup.experiment import Outcome, run_experiment
+from mgral.study.fingerprint import derived_seed
+from mgral.study.laboratory import Laboratory, experiment_scope, reward_of
+from mgral.study.opened import Job, open_study
+from mgral.study.progress import current
+from mgral.study.snapshot import labelled
+from tasks.artifacts import show_table
+from tasks.detector import Trained
+from tasks.engine import flow_run_id, step
+from tasks.runs import cycle_run, open_tracker, params_of, tags_of
+from tasks.tracking import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """A table that is ready for a search; figures are leave-one-out over its records."""
+
+    scope: str
+    records: int
+    reused: int
+    new: int
+    loo_r2: float
+    spearman: float
+    verdict: str
+    seconds: Mapping[str, float]
+
+
+@step("fill table of experiments")
+def fill_table(job: Job, trained: Trained, view: Path) -> Filled:
+    """Runs the designed experiments that are not in the table yet."""
+    with open_table(f"sqlite:///{job.workspace.table}") as table:
+        laboratory = open_laboratory(job, trained, table)
+        records = _run_design(job, laboratory, Inspection.load(view))
+    quality = _judged(job, trained, Inspection.load(view), records)
+    filled = Filled(laboratory.scope, len(records), laboratory.reused, laboratory.new, quality.loo_r2,
+                    quality.spearman, str(quality), {"experiments": sum(one.seconds for one in records)})
+    current.get().note(f"{job.title} reused {filled.reused}, run {filled.new}. {filled.verdict}")
+    show_table(f"records-{job.strategy}-{job.cycle}", [_row(one) for one in records], filled.verdict)
+    return filled
+
+
+def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
+    """Where experiments of this cycle are run: from its detector, judged on the reward split and on nothing else."""
+    study, config = open_study(job), job.config
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    start = study.workspace.cached("detectors", trained.fingerprint, ".pth")
+    truth = study.truth(study.splits.reward)
+
+    def run(batch, seed: int) -> Outcome:
+        return run_experiment(start, config.detector, study.dataset.classes, study.store, boxes, batch, truth,
+                              config.semisup, seed)
+
+    tracker = open_tracker(job)
+    parent = cycle_run(job, tracker, trained.snapshot)
+
+    def announce(name: str, origin: str, outcome: Outcome, seed: int) -> str:
+        return _track(job, tracker, parent.run_id, name, origin, outcome, seed)
+
+    scope = experiment_scope(trained.fingerprint, study.splits_hash, config.semisup, config.seed)
+    return Laboratory(table, run, announce, scope, config.seed, config.study.name, job.strategy, job.cycle,
+                      trained.snapshot, len(boxes), flow_run_id())
+
+
+def representation(job: Job, view: Inspection) -> Representation:
+    """How a batch of this cycle's pool is described to the estimator."""
+    pool = pool_of(job, view)
+    known = tuple(image_id for image_id in view.ids if image_id not in set(pool))
+    seed = derived_seed(job.config.seed, "representation")
+    return Representation(job.config.table.representation, view, pool, known, job.config.study.budget, seed)
+
+
+def fitted(config: TableConfig, represent: Representation, records: list[Record]) -> Estimator:
+    return make_estimator(config).fit(represent([one.image_ids for one in records]), rewards(config, records))
+
+
+def rewards(config: TableConfig, records: list[Record]) -> np.ndarray:
+    return np.array([reward_of(one, config.reward) for one in records])
+
+
+def _judged(job: Job, trained: Trained, view: Inspection, records: list[Record]) -> Quality:
+    """What the table is worth, drawn as estimate against measurement beside the batch and in the cycle's run."""
+    config, represent = job.config.table, representation(job, view)
+    described, measured = represent([one.image_ids for one in records]), rewards(config, records)
+    estimates = leave_one_out(make_estimator(config), described, measured)
+    quality = assess(make_estimator(config), described, measured)
+    path = job.workspace.cycle(job.strategy, job.cycle) / "table.png"
+    draw_table(path, measured, estimates, config.reward, str(quality))
+    cycle_run(job, open_tracker(job), trained.snapshot).artifact(path)
+    return quality
+
+
+def _run_design(job: Job, laboratory: Laboratory, view: Inspection) -> list[Record]:
+    config, progress = job.config, current.get()
+    pool = pool_of(job, view)
+    known = tuple(image_id for image_id in view.ids if image_id not in set(pool))
+    batches = design_batches(config.table, view, pool, known, config.study.budget,
+                             derived_seed(config.seed, "design", laboratory.scope))
+    progress.skip("experiment", sum(laboratory.known(batch) for batch in batches))
+    records = []
+    with progress.phase(f"{job.title} experiments", "experiment", len(batches)) as advance:
+        for batch in batches:
+            before = laboratory.new
+            records.append(laboratory.measure(batch, "design"))
+            advance(laboratory.new - before)
+    return records
+
+
+def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, outcome: Outcome, seed: int) -> str:
+    """An MLflow run of its own, nested in the cycle's and carrying what one would filter by."""
+    run = tracker.run(name, f"{origin} {name[:8]}", parent, {**params_of(job), "cycle": job.cycle, "origin": origin,
+                      "experiment_seed": seed}, tags_of(job, "experiment"))
+    run.metrics({"reward/map": outcome.map, "reward/ap50": outcome.ap50, "reward/balanced_loss": outcome.balanced_loss,
+                 "reward/loss": outcome.loss, "seconds": outcome.seconds,
+                 **{f"reward/ap/{label}": value for label, value in outcome.per_class.items()}})
+    run.finish()
+    return run.run_id
+
+
+def pool_of(job: Job, view: Inspection) -> tuple[ImageId, ...]:
+    """The images that may be chosen: all that the detector was shown and that are not labelled yet."""
+    study = open_study(job)
+    known = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    return tuple(image_id for image_id in view.ids if image_id not in known)
+
+
+def _row(record: Record) -> dict[str, object]:
+    return {"fingerprint": record.fingerprint[:12], "origin": record.origin, "map": record.map, "ap50": record.ap50,
+            "balanced_loss": record.balanced_loss, "seconds": round(record.seconds, 2), "images": len(record.image_ids),
+            "mlflow_run_id": record.mlflow_run_id}

@@ -1,0 +1,109 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgral.data.decoding import decode, each, upright_size
+from mgral.errors import DataError
+
+
+def corners(path, width=8, height=6):
+    """Mean colours of the four corners: top left, top right, bottom left, bottom right."""
+    pixels = decode(path, width, height)
+    assert pixels.shape == (height, width, 3)
+    assert pixels.dtype == np.uint8
+    return [pixels[y, x].tolist() for y in (0, -1) for x in (0, -1)]
+
+
+@pytest.fixture
+def quarters():
+    pixels = np.zeros((60, 80, 3), dtype=np.uint8)
+    pixels[:30, :40], pixels[:30, 40:], pixels[30:, :40], pixels[30:, 40:] = (200, 0, 0), (0, 200, 0), (0, 0, 200), 90
+    return Image.fromarray(pixels)
+
+
+def test_grey_is_repeated(tmp_path, quarters):
+    quarters.convert("L").save(tmp_path / "a.png")
+    assert corners(tmp_path / "a.png") == [[60] * 3, [117] * 3, [23] * 3, [90] * 3]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "LA"])
+def test_modes_become_rgb(tmp_path, quarters, mode):
+    quarters.convert(mode).save(tmp_path / "a.png")
+    found = np.array(corners(tmp_path / "a.png"))
+    expected = np.asarray(quarters.convert(mode).convert("RGB"))[[0, 0, -1, -1], [0, -1, 0, -1]]
+    if mode == "1":
+        expected = found  # dithered: only the shape is certain
+    np.testing.assert_allclose(found, expected, atol=2)
+
+
+def test_palette_with_transparency(tmp_path, quarters):
+    quarters.convert("P").save(tmp_path / "a.png", transparency=bytes([0, 128, 255]))
+    assert np.abs(np.array(corners(tmp_path / "a.png")[0]) - (200, 0, 0)).max() < 40
+
+
+def test_transparency_is_dropped(tmp_path):
+    Image.new("RGBA", (8, 6), (10, 20, 30, 0)).save(tmp_path / "a.png")
+    assert corners(tmp_path / "a.png")[0] == [10, 20, 30]
+
+
+def test_sixteen_bits_keep_their_range(tmp_path):
+    Image.fromarray(np.full((6, 8), 40_000, dtype=np.uint16)).save(tmp_path / "a.png")
+    assert corners(tmp_path / "a.png")[0] == [40_000 // 257] * 3
+
+
+def test_cmyk(tmp_path, quarters):
+    quarters.convert("CMYK").save(tmp_path / "a.jpg", quality=98)
+    np.testing.assert_allclose(corners(tmp_path / "a.jpg")[0], [200, 0, 0], atol=12)
+
+
+def test_floating_point_pixels_are_refused(tmp_path):
+    Image.fromarray(np.zeros((6, 8), dtype=np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(DataError, match="got floating-point pixels, whose range nobody knows; replace the file"):
+        decode(tmp_path / "a.tif", 8, 6)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_every_orientation_is_turned_upright(tmp_path, quarters, orientation, ending):
+    back = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's operation that undoes each orientation's remedy
+    stored = quarters if orientation == 1 else quarters.transpose(Image.Transpose(back[orientation]))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    path = tmp_path / f"a.{ending}"
+    stored.save(path, exif=exif, **({"quality": 98} if ending == "jpg" else {}))
+    assert upright_size(path) == (80, 60)
+    np.testing.assert_allclose(corners(path), [[200, 0, 0], [0, 200, 0], [0, 0, 200], [90] * 3], atol=12)
+
+
+def test_large_jpegs_are_averaged_not_sampled(tmp_path):
+    checks = (np.indices((512, 512)).sum(axis=0) % 2 * 255).astype(np.uint8)
+    Image.fromarray(checks).save(tmp_path / "a.jpg", quality=98)
+    np.testing.assert_allclose(decode(tmp_path / "a.jpg", 32, 32), 127, atol=8)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png"])
+@pytest.mark.parametrize("size", [(320, 240), (20, 15)])
+def test_truncated_image(tmp_path, ending, size):
+    path = tmp_path / f"a.{ending}"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (240, 320, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-3000])
+    assert upright_size(path) == (320, 240)
+    with pytest.raises(DataError, match=f"{path}: expected a readable image, got .*; replace the file or remove"):
+        decode(path, *size)
+
+
+def test_missing_image(tmp_path):
+    with pytest.raises(DataError, match="expected an image file, got nothing there; restore it"):
+        upright_size(tmp_path / "no.jpg")
+
+
+def test_each_keeps_order_and_collects_problems():
+    def half(number):
+        if number % 2:
+            raise DataError(f"{number} is odd", "twice said")
+        return number // 2
+
+    found = list(each(half, range(100)))
+    assert found[4] == (2, ())
+    assert found[5] == (None, ("5 is odd", "twice said"))
+    assert [result for result, _ in found[::2]] == list(range(50))

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from mgral.data.dataset import Dataset, ImageInfo
+from mgral.data.images import PADDING, ImageStore
+from mgral.errors import DataError
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    """A wide, a tall and a small image, each of one colour."""
+    images = {}
+    for name, width, height, colour in (("wide", 200, 100, (250, 0, 0)), ("tall", 60, 120, (0, 250, 0)),
+                                        ("small", 10, 5, (0, 0, 250))):
+        Image.new("RGB", (width, height), colour).save(tmp_path / f"{name}.png")
+        images[name] = ImageInfo(name, f"{name}.png", width, height)
+    return Dataset(tmp_path, ("a",), (1,), images, {})
+
+
+def test_geometry(dataset, tmp_path):
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    assert store.canvas == (96, 96)
+    assert len(store) == 3
+    assert store.ids == ("wide", "tall", "small")
+    assert [store.content(one) for one in store.ids] == [(40, 80), (80, 40), (40, 80)]
+    assert [store.scale(one) for one in store.ids] == [80 / 200, 80 / 120, 8.0]
+
+
+def test_canvas_is_no_larger_than_needed(dataset, tmp_path):
+    wide = Dataset(tmp_path, ("a",), (1,), {"wide": dataset.images["wide"]}, {})
+    assert ImageStore.open(wide, 96, tmp_path / "store").canvas == (64, 96)
+
+
+def test_pixels_are_in_the_order_asked_for_with_padding(dataset, tmp_path):
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    pixels = store.pixels(["small", "wide", "small"])
+    assert pixels.dtype == torch.uint8
+    assert pixels.shape == (3, 3, 96, 96)
+    assert pixels[0, :, :40, :80].flatten(1).unique(dim=1).flatten().tolist() == [0, 0, 250]
+    assert pixels[1, :, 0, 0].tolist() == [250, 0, 0]
+    assert (pixels[0, :, 40:] == PADDING).all()
+    assert (pixels[0, :, :, 80:] == PADDING).all()
+
+
+def test_pixels_are_a_copy(dataset, tmp_path):
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    store.pixels(["wide"]).zero_()
+    assert store.pixels(["wide"])[0, 0, 0, 0] == 250
+
+
+def test_second_opening_decodes_nothing(dataset, tmp_path, monkeypatch):
+    seen = []
+    first = ImageStore.open(dataset, 80, tmp_path / "store", lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    monkeypatch.setattr("mgral.data.images.decode", None)
+    second = ImageStore.open(dataset, 80, tmp_path / "store", lambda *_: pytest.fail("nothing to decode"))
+    np.testing.assert_array_equal(first.array, second.array)
+
+
+def test_changed_file_or_size_makes_another_store(dataset, tmp_path):
+    ImageStore.open(dataset, 80, tmp_path / "store")
+    ImageStore.open(dataset, 64, tmp_path / "store")
+    Image.new("RGB", (200, 100), (1, 1, 1)).save(dataset.path("wide"))
+    assert ImageStore.open(dataset, 80, tmp_path / "store").pixels(["wide"])[0, 0, 0, 0] == 1
+    assert len(list((tmp_path / "store").glob("*.npy"))) == 3
+
+
+def test_unfinished_store_is_built_again(dataset, tmp_path):
+    ImageStore.open(dataset, 80, tmp_path / "store")
+    path = next((tmp_path / "store").glob("*.npy"))
+    path.write_bytes(path.read_bytes()[:500])
+    assert ImageStore.open(dataset, 80, tmp_path / "store").pixels(["wide"])[0, 0, 0, 0] == 250
+    path.with_suffix(".json").unlink()
+    assert ImageStore.open(dataset, 80, tmp_path / "store").pixels(["wide"])[0, 0, 0, 0] == 250
+
+
+def test_all_damaged_images_are_named_and_nothing_is_left(dataset, tmp_path):
+    for name in ("wide", "small"):
+        dataset.path(name).write_bytes(dataset.path(name).read_bytes()[:60])
+    with pytest.raises(DataError, match="expected a readable image") as caught:
+        ImageStore.open(dataset, 80, tmp_path / "store")
+    assert len(caught.value.problems) == 2
+    assert list((tmp_path / "store").iterdir()) == []
+
+
+def test_missing_images(dataset, tmp_path):
+    dataset.path("wide").unlink()
+    dataset.path("tall").unlink()
+    with pytest.raises(DataError, match="expected an image file, got nothing there") as caught:
+        ImageStore.open(dataset, 80, tmp_path / "store")
+    assert len(caught.value.problems) == 2
+
+
+def test_too_little_room(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda _: (10, 10, 100))
+    with pytest.raises(DataError, match=r"expected 0\.0 GiB of free disk for the decoded images, got 0\.0; make room"):
+        ImageStore.open(dataset, 80, tmp_path / "store")
+
+
+def test_unknown_image(dataset, tmp_path):
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    for ask in (lambda: store.pixels(["other"]), lambda: store.scale("other"), lambda: store.content("other")):
+        with pytest.raises(ValueError, match="expected an image of the store, got 'other'"):
+            ask()
+
+
+def test_no_image(tmp_path):
+    with pytest.raises(ValueError, match="expected a data set with at least one image, got none"):
+        ImageStore.open(Dataset(tmp_path, (), (), {}, {}), 80, tmp_path)
