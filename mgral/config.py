@@ -102,7 +102,7 @@ Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]
 class TableConfig(Section):
     """The lookup table: which experiments are run beforehand, what is measured, how a batch is described."""
 
-    records: Annotated[int, Field(ge=3)] = 16
+    records: Annotated[int, Field(ge=4)] = 16
     design: Literal["random", "spread"] = "random"
     reward: Literal["map", "ap50", "balanced_loss"] = "map"
     """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
@@ -202,8 +202,15 @@ def _problem(path: Path, node: yaml.Node | None, error: dict) -> str:
     where = f"{path}:{_line(node, keys)}: {name}"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown setting{_hint(keys)}"
-    got = error["input"]
-    return f"{where}: {error['msg'][0].lower()}{error['msg'][1:]}, got {got!r}"
+    if error["type"] == "value_error":  # our own validators word the whole sentence
+        return f"{where}: {error['ctx']['error']}"
+    return f"{where}: {_expectation(error['msg'])}, got {error['input']!r}"
+
+
+def _expectation(message: str) -> str:
+    """pydantic says "Input should be …"; the rest of mgral says "expected …"."""
+    expected = message.removeprefix("Input should be ")
+    return f"expected {'a number ' if expected.startswith(('greater', 'less')) else ''}{expected}"
 
 
 def _line(node: yaml.Node | None, keys: list) -> int:

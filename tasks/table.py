@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,7 +24,7 @@ from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled
 from tasks.artifacts import show_table
-from tasks.detector import Trained
+from tasks.detector import Trained, open_detector
 from tasks.engine import flow_run_id, step
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker
@@ -62,12 +62,10 @@ def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
     """Where experiments of this cycle are run: from its detector, judged on the reward split and on nothing else."""
     study, config = open_study(job), job.config
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
-    start = study.workspace.cached("detectors", trained.fingerprint, ".pth")
-    truth = study.truth(study.splits.reward)
+    start, truth = open_detector(job, trained), study.truth(study.splits.reward)
 
-    def run(batch, seed: int) -> Outcome:
-        return run_experiment(start, config.detector, study.dataset.classes, study.store, boxes, batch, truth,
-                              config.semisup, seed)
+    def run(batch: Sequence[ImageId], seed: int) -> Outcome:
+        return run_experiment(start, study.store, boxes, batch, truth, config.semisup, seed)
 
     tracker = open_tracker(job)
     parent = cycle_run(job, tracker, trained.snapshot)
@@ -76,8 +74,8 @@ def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
         return _track(job, tracker, parent.run_id, name, origin, outcome, seed)
 
     scope = experiment_scope(trained.fingerprint, study.splits_hash, config.semisup, config.seed)
-    return Laboratory(table, run, announce, scope, config.seed, config.study.name, job.strategy, job.cycle,
-                      trained.snapshot, len(boxes), flow_run_id())
+    return Laboratory(table, run, announce, scope, study.dataset.classes, config.seed, config.study.name,
+                      job.strategy, job.cycle, trained.snapshot, len(boxes), flow_run_id())
 
 
 def representation(job: Job, view: Inspection) -> Representation:
@@ -130,7 +128,8 @@ def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, outc
                       "experiment_seed": seed}, tags_of(job, "experiment"))
     run.metrics({"reward/map": outcome.map, "reward/ap50": outcome.ap50, "reward/balanced_loss": outcome.balanced_loss,
                  "reward/loss": outcome.loss, "seconds": outcome.seconds,
-                 **{f"reward/ap/{label}": value for label, value in outcome.per_class.items()}})
+                 **{f"reward/ap/{label}": value
+                    for label, value in zip(open_study(job).dataset.classes, outcome.per_class, strict=True)}})
     run.finish()
     return run.run_id
 

@@ -69,12 +69,13 @@ def ridge(records, rewards, queries, penalty):
     """Ridge regression with an intercept, by the normal equations on standardised columns."""
     mean, scale = records.mean(0), records.std(0)
     design = (records - mean) / np.where(scale > 0, scale, 1)
-    weights = np.linalg.solve(design.T @ design + penalty * np.eye(design.shape[1]), design.T @ (rewards - rewards.mean()))
+    gram = design.T @ design + penalty * np.eye(design.shape[1])
+    weights = np.linalg.solve(gram, design.T @ (rewards - rewards.mean()))
     return rewards.mean() + (queries - mean) / np.where(scale > 0, scale, 1) @ weights
 
 
 def ridge_penalty(records, rewards, penalties):
-    """The penalty of the least leave-one-out error, each left-out record predicted by a fit without it.
+    """The penalty of the least mean squared leave-one-out error, each record predicted by a fit without it; the error.
 
     Columns are standardised over all records, as in the fast code.
     """
@@ -87,6 +88,7 @@ def ridge_penalty(records, rewards, penalties):
             x, y = design[keep] - design[keep].mean(0), rewards[keep]
             weights = np.linalg.solve(x.T @ x + penalty * np.eye(x.shape[1]), x.T @ (y - y.mean()))
             total += (rewards[row] - y.mean() - (design[row] - design[keep].mean(0)) @ weights) ** 2
-        return total
+        return total / len(design)
 
-    return min(penalties, key=error)
+    best = min(penalties, key=error)
+    return best, error(best)

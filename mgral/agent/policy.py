@@ -12,7 +12,8 @@ class Policy(nn.Module):
     """Scores A_i of a pool of images, read one after the other by an LSTM that sees its own last score.
 
     h_i, c_i = LSTM([Φ(I_i), A_{i-1}], h_{i-1}, c_{i-1}), A_i = Ψ(h_i), A_0 = 0 (MGRAL, equations (1) and (2)). The
-    decoder Ψ(h) = w·h + β is linear and shared by all images. With the last score the LSTM reads, and holds, 257 values.
+    decoder Ψ(h) = w·h + β is linear and shared by all images. With the last score, the LSTM reads 257 values; it holds
+    as many.
     """
 
     def __init__(self, generator: torch.Generator, embedding: int = EMBEDDING) -> None:

@@ -134,8 +134,8 @@ class Search:
         norm = self._step(loss(log_pi, advantage.to(log_pi)) - config.entropy_weight * spread)
         self._remember(batches, values)
         self.iteration += 1
-        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference, float(spread.detach()), norm,
-                         self.memory[0][0], time.perf_counter() - begun)
+        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference,
+                         float(spread.detach()), norm, self.memory[0][0], time.perf_counter() - begun)
 
     def _step(self, objective: Tensor) -> float:
         self.optimizer.zero_grad()

@@ -79,7 +79,7 @@ def _proposed(dataset: Dataset, image_id: ImageId, detections: Detections) -> li
         x1, y1, x2, y2 = clip(tuple(xyxy), _size(dataset, image_id))
         if min(x2 - x1, y2 - y1) > ROUNDING:
             score = round(score, 4)
-            boxes.append((image_id, (x1, y1, x2, y2), label,
+            boxes.append((image_id, [round(one, 2) for one in (x1, y1, x2, y2)], label,
                           {"score": score, "attributes": {"score": score, "source": MODEL}}))
     return boxes
 

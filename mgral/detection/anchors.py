@@ -97,7 +97,7 @@ class AnchorHead(Head):
             xyxy = coder.encode(anchors, xyxy)
         # The empty sum keeps the box branch in the graph when nothing is there to find.
         loss = self.head.loss_bbox(deltas, xyxy, reduction_override="none") if len(xyxy) else deltas.sum(dim=1)
-        return loss.reshape(len(xyxy), -1).sum(dim=1)
+        return loss if loss.ndim == 1 else loss.sum(dim=1)  # IoU losses give one number a box
 
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""

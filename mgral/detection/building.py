@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import pickle
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +40,7 @@ def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
     """
     if not classes:
         raise ValueError("expected at least one class, got none")
-    operators.bind()
+    _load_mmdet()
     settings = model_config(config, classes)
     weights = config.weights
     if weights is not None:
@@ -69,7 +71,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Detector:
     if not {"detector", "classes", "state"} <= set(saved):
         raise StateError(f"{path}: expected a detector's checkpoint, got {', '.join(map(str, saved)) or 'nothing'}")
     config = DetectorConfig.model_validate(saved["detector"])
-    operators.bind()
+    _load_mmdet()
     settings = model_config(config, saved["classes"])
     _forget_pretrained(settings)
     detector = Detector(config, saved["classes"], *_built(settings, str(path), 0))
@@ -77,7 +79,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Detector:
         detector.load_state_dict(saved["state"])
     except RuntimeError as error:
         raise ConfigError(f"{path}: expected the weights of {config.config or config.preset}, got others: "
-                          f"{error}") from error
+                          f"{' '.join(str(error).split())}") from error
     return detector.to(device).eval()
 
 
@@ -96,8 +98,16 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return saved
 
 
+def _load_mmdet() -> None:
+    """Imports mmdet with its operators bound and its registry filled; what it deprecates on the way is not our news."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        operators.bind()
+        importlib.import_module("mmdet.models")
+        importlib.import_module("mmengine.hub")
+
+
 def _built(settings: dict[str, Any], name: str, seed: int) -> tuple[nn.Module, Channels]:
-    import mmdet.models  # noqa: F401  (fills the registry)
     from mmdet.registry import MODELS
     from mmengine.config import ConfigDict
 

@@ -41,8 +41,9 @@ class Optimiser:
         Raises:
             TrainingError: the loss is not finite; nothing has changed then. Names the step (from 1) and the images.
         """
-        if not math.isfinite(float(loss)):
-            raise TrainingError(f"step {step + 1}: expected a finite loss, got {float(loss)} on images "
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingError(f"step {step + 1}: expected a finite loss, got {value} on images "
                                 f"{', '.join(ids)}; try a smaller learning rate")
         lr = one_cycle(step, self.steps, self.peak)
         for group in self.adamw.param_groups:

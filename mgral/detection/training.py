@@ -60,7 +60,7 @@ def train(detector: Detector, store: ImageStore, boxes: Mapping[ImageId, Boxes],
             lr = optimiser.step(step, loss, batch)
         if checkpoint and (step + 1) % config.checkpoint_every == 0:
             _save(checkpoint, run, step + 1, detector, optimiser)
-        yield Step(step + 1, config.steps, float(loss), lr)
+        yield Step(step + 1, config.steps, loss.item(), lr)
 
 
 def targets_of(store: ImageStore, boxes: Mapping[ImageId, Boxes], ids: Sequence[ImageId],

@@ -71,10 +71,10 @@ class _Designer:
     def random(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
         return rng.choice(self.size, self.budget, replace=False)
 
-    def cluster(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
+    def cluster(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """The images nearest to the mean of one cluster."""
         mean = self.components[self.cells == rng.choice(self.cells)].mean(axis=0)
-        return self.top(-((self.components - mean) ** 2).sum(axis=1))
+        return self.top(self._barred(rng, first) - ((self.components - mean) ** 2).sum(axis=1))
 
     def mixture(self, rng: np.random.Generator, _first: bool) -> np.ndarray:
         """Clusters in uneven shares: few of them dominate, none is ruled out."""
@@ -108,6 +108,12 @@ class _Designer:
 
         return self._grown(rng, first, gain, np.full(self.size, FAR))
 
+    def _barred(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+        """Minus infinity for images out of the running: none at first, a random half later, so that batches differ."""
+        barred = np.full(self.size, 0.0 if first else -np.inf)
+        barred[rng.choice(self.size, max(self.budget, self.size // 2), replace=False)] = 0.0
+        return barred
+
     def _tilted(self, signal: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Drawn without replacement, more likely where the signal is high; how much more is drawn too."""
         deviation = signal.std()
@@ -116,11 +122,8 @@ class _Designer:
 
     def _grown(self, rng: np.random.Generator, first: bool,
                gain: Callable[[np.ndarray, list[int]], np.ndarray], distance: np.ndarray) -> np.ndarray:
-        """One image after the other, each of the largest gain, from the whole pool once and later from random halves."""
-        candidates = self.size if first else max(self.budget, self.size // 2)
-        barred = np.full(self.size, -np.inf)
-        barred[rng.choice(self.size, candidates, replace=False)] = 0.0
-        chosen: list[int] = []
+        """One image after the other, each of the largest gain."""
+        barred, chosen = self._barred(rng, first), []
         for _ in range(self.budget):
             row = int((gain(distance, chosen) + barred).argmax())
             chosen.append(row)

@@ -1,4 +1,4 @@
-"""What the detector's predictions say of single images, in the quantities that batches are described and designed by."""
+"""What the detector's predictions say of single images: the quantities by which batches are described and designed."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Representation:
         makers = {"mean": self._mean, "spread": self._spread, "histogram": self._histogram,
                   "uncertainty": self._uncertainty, "diversity": self._diversity}
         if not blocks or len(set(blocks)) < len(blocks) or not set(blocks) <= set(makers):
-            raise ValueError(f"expected one or more of {', '.join(makers)}, each once, got {', '.join(blocks) or 'none'}")
+            raise ValueError(f"expected some of {', '.join(makers)}, each once, got {', '.join(blocks) or 'none'}")
         if not 1 <= budget <= len(pool):
             raise ValueError(f"expected a budget of 1 to {len(pool)} images, got {budget}")
         if not labelled:

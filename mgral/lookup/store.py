@@ -12,13 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import JSON, CheckConstraint, DateTime, Engine, MetaData, create_engine, event, select, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError
@@ -71,7 +70,7 @@ class Base(DeclarativeBase):
     metadata = MetaData(naming_convention={
         "ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s", "pk": "pk_%(table_name)s"})
-    type_annotation_map = {datetime: DateTime(timezone=True), list: JSON, dict: JSON}
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True), list: JSON, dict: JSON}
 
 
 class Experiment(Base):
@@ -145,7 +144,8 @@ class Table:
         with Session(self._reader) as session:
             return [_record(row) for row in session.scalars(query.order_by(Experiment.id))]
 
-    def tag(self, fingerprint: str, *, mlflow_run_id: str | None = None, prefect_flow_run_id: str | None = None) -> None:
+    def tag(self, fingerprint: str, *, mlflow_run_id: str | None = None,
+            prefect_flow_run_id: str | None = None) -> None:
         """Notes in which runs an experiment is shown; an id not given stays as it is.
 
         Raises:
@@ -219,14 +219,13 @@ def _upgrade(connection, url: str) -> None:
     config = AlembicConfig()
     config.set_main_option("script_location", "mgral.lookup:migrations")
     config.attributes["connection"] = connection
-    scripts, current = ScriptDirectory.from_config(config), MigrationContext.configure(connection).get_current_revision()
-    if current == scripts.get_current_head():
+    scripts = ScriptDirectory.from_config(config)
+    current, newest = MigrationContext.configure(connection).get_current_revision(), scripts.get_current_head()
+    if current == newest:
         return
-    try:
-        scripts.get_revision(current)
-    except CommandError as error:
-        raise TableError(f"{_shown(url)}: expected a table of revision {scripts.get_current_head()} or older, got "
-                         f"{current}; it was written by a newer mgral, update this one") from error
+    if current is not None and current not in {script.revision for script in scripts.walk_revisions()}:
+        raise TableError(f"{_shown(url)}: expected a table of revision {newest} or older, got {current}; it was "
+                         "written by a newer mgral, update this one")
     command.upgrade(config, "head")
 
 

@@ -28,12 +28,10 @@ def test_grey_is_repeated(tmp_path, quarters):
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "1", "LA"])
 def test_modes_become_rgb(tmp_path, quarters, mode):
-    quarters.convert(mode).save(tmp_path / "a.png")
-    found = np.array(corners(tmp_path / "a.png"))
-    expected = np.asarray(quarters.convert(mode).convert("RGB"))[[0, 0, -1, -1], [0, -1, 0, -1]]
-    if mode == "1":
-        expected = found  # dithered: only the shape is certain
-    np.testing.assert_allclose(found, expected, atol=2)
+    image = quarters.quantize(8) if mode == "P" else quarters.convert(mode)
+    image.save(tmp_path / "a.png")
+    expected = np.asarray(image.convert("RGB").resize((8, 6), Image.Resampling.BILINEAR))
+    np.testing.assert_allclose(corners(tmp_path / "a.png"), expected[[0, 0, -1, -1], [0, -1, 0, -1]], atol=3)
 
 
 def test_palette_with_transparency(tmp_path, quarters):

@@ -325,6 +325,7 @@ def test_unknown_name_in_the_settings(any_set):
     (lambda c: c["images"].append({"id": 8}), "expected an id and a file_name, got 8 and None"),
     (lambda c: c["images"][0].update(width=0), r"expected width and height as whole numbers above 0, got \(0, 30\)"),
     (lambda c: c["images"][0].update(file_name="../6.jpg"), r"expected a path inside .*, got \.\./6\.jpg"),
+    (lambda c: c["images"][0].update(file_name="a/../6.jpg"), r"expected a path inside .*, got a/\.\./6\.jpg"),
     (lambda c: c["images"][0].update(file_name="/etc/6.jpg"), "expected a path inside .*, got /etc/6.jpg"),
     (lambda c: c["categories"].append({"id": 2, "name": "wasp"}), "expected an id and a name of its own, got 'wasp'"),
     (lambda c: c["categories"].append({"id": 3, "name": "bee"}), "expected an id and a name of its own, got 'bee'"),

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -78,7 +80,7 @@ def test_unfinished_store_is_built_again(dataset, tmp_path):
 
 def test_all_damaged_images_are_named_and_nothing_is_left(dataset, tmp_path):
     for name in ("wide", "small"):
-        dataset.path(name).write_bytes(dataset.path(name).read_bytes()[:60])
+        dataset.path(name).write_bytes(dataset.path(name).read_bytes()[:45])
     with pytest.raises(DataError, match="expected a readable image") as caught:
         ImageStore.open(dataset, 80, tmp_path / "store")
     assert len(caught.value.problems) == 2
@@ -94,7 +96,7 @@ def test_missing_images(dataset, tmp_path):
 
 
 def test_too_little_room(dataset, tmp_path, monkeypatch):
-    monkeypatch.setattr("shutil.disk_usage", lambda _: (10, 10, 100))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=100))
     with pytest.raises(DataError, match=r"expected 0\.0 GiB of free disk for the decoded images, got 0\.0; make room"):
         ImageStore.open(dataset, 80, tmp_path / "store")
 

@@ -68,7 +68,7 @@ def test_more_than_there_is(dataset, config, match):
 
 
 def test_labelled_images_without_any_box():
-    nothing = blank_dataset({**dict.fromkeys(POOL, []), **OTHERS}, SPLITS)
+    nothing = blank_dataset({**{one: [] for one in POOL}, **OTHERS}, SPLITS)
     with pytest.raises(DataError, match=r"expected boxes in the first 10 labelled images, got none \(seed 7\)"):
         draw_splits(nothing, CONFIG, seed=7)
     crowd = {one: Boxes.of([(1, 1, 9, 9)], [0], [True]) for one in nothing.images}
@@ -105,7 +105,7 @@ def test_edited_file_is_refused(dataset, tmp_path):
     content = json.loads(path.read_text())
     content["test"].append(content["pool"].pop())
     path.write_text(json.dumps(content))
-    with pytest.raises(DataError, match="expected the splits as they were drawn .*, got an edited file; restore it"):
+    with pytest.raises(DataError, match=r"expected the splits as they were drawn .*, got an edited file; restore it"):
         read_splits(path)
 
 

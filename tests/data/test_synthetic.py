@@ -63,6 +63,18 @@ def test_unfinished_scenes_are_drawn_again(tmp_path, monkeypatch):
     assert len(load_dataset(DataConfig(), tmp_path).dataset.images) == 5
 
 
+def test_scenes_half_overwritten_by_others_are_drawn_again(tmp_path, monkeypatch):
+    tiny = SyntheticConfig(pool=3, reward=1, test=1, image_size=32)
+    write_scenes(tiny, tmp_path, seed=0)
+    before = contents(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(synthetic, "near_copy", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            write_scenes(tiny, tmp_path, seed=1)
+    write_scenes(tiny, tmp_path, seed=0)
+    assert contents(tmp_path) == before
+
+
 def test_shares_of_the_config_are_met(tmp_path):
     config = SyntheticConfig(pool=200, reward=1, test=1, image_size=32, duplicates=0.3, empty=0.25, spoiled=0)
     write_scenes(config, tmp_path, seed=1)

@@ -13,6 +13,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.formats.source import Folder, Source, SourceBox, SourceImage, numbers, text_of
 from mgral.files import write_json
@@ -95,9 +97,9 @@ def document(dataset: Dataset, ids: Sequence[ImageId], boxes: Sequence[tuple[Ima
 
 
 def xyxy_to_xywh(xyxy: Sequence[float]) -> list[float]:
-    """x, y, width, height, to a thousandth of a pixel."""
-    x1, y1, x2, y2 = (float(one) for one in xyxy)
-    return [round(one, 3) for one in (x1, y1, x2 - x1, y2 - y1)]
+    """x, y, width, height in the fewest digits from which the same float32 corners come back."""
+    x1, y1, x2, y2 = (float(str(np.float32(one))) for one in xyxy)
+    return [x1, y1, round(x2 - x1, 9), round(y2 - y1, 9)]
 
 
 def _columns(dataset: Dataset, image_id: ImageId) -> tuple[list, list, list]:

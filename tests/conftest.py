@@ -1,0 +1,38 @@
+"""What all tests share: no telemetry, state in temporary folders, and a small data set of made-up images."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports them: Prefect and MLflow read these once.
+os.environ["DO_NOT_TRACK"] = "1"
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
+os.environ["DVC_NO_ANALYTICS"] = "1"
+# Waiting threads that spin steal the processor from the other test process.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mgral.data.dataset import Boxes, Dataset, ImageInfo
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def toy(tmp_path) -> Dataset:
+    """Six 40 × 30 pictures, i0 to i5, of one "cat" (even) or one "dog" (odd) each."""
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    images, boxes = {}, {}
+    for number in range(6):
+        name = f"i{number}"
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(folder / f"{name}.jpg")
+        images[name] = ImageInfo(name, f"{name}.jpg", 40, 30)
+        boxes[name] = Boxes.of([(2, 3, 12.5, 20)], [number % 2])
+    return Dataset(folder, ("cat", "dog"), (1, 2), images, boxes, {"train": tuple(images)})

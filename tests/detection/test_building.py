@@ -1,0 +1,153 @@
+import logging
+import subprocess
+import sys
+
+import pytest
+import torch
+from mgral.config import DetectorConfig
+from mgral.detection.building import build_detector, load_checkpoint, read_tensors, save_checkpoint
+from mgral.errors import ConfigError, StateError
+from tests.detection.scenes import CLASSES, Scenes
+
+
+def states_equal(first, second):
+    pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
+    return all(name == other and torch.equal(value, twin) for (name, value), (other, twin) in pairs)
+
+
+def test_same_seed_same_weights_and_no_global_seed():
+    before = torch.random.get_rng_state()
+    first, second, third = (build_detector(DetectorConfig(), CLASSES, seed) for seed in (1, 1, 2))
+    assert states_equal(first, second)
+    assert not states_equal(first, third)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_building_is_silent(capsys, caplog):
+    with caplog.at_level(logging.DEBUG):
+        build_detector(DetectorConfig(), CLASSES, 0)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_importing_the_package_loads_neither_mmdet_nor_torch():
+    code = "import sys, mgral.detection, mgral.semisup; sys.exit(bool({'torch', 'mmdet', 'mmcv'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_checkpoint_gives_the_same_detector_back(detector, tmp_path):
+    path = tmp_path / "detector.pt"
+    save_checkpoint(path, detector)
+    loaded = load_checkpoint(path)
+    assert not loaded.training
+    assert loaded.classes == CLASSES
+    assert loaded.config == detector.config
+    assert states_equal(loaded, detector)
+    scenes = Scenes(2)
+    with torch.inference_mode():
+        first, second = (one.eval().inspect(scenes.pixels(scenes.ids), [scenes.canvas] * 2)
+                         for one in (detector, loaded))
+    assert torch.equal(first.embedding, second.embedding)
+    assert torch.equal(first.class_scores, second.class_scores)
+
+
+def test_weights_that_fit_are_taken(detector, tmp_path):
+    path = tmp_path / "detector.pt"
+    save_checkpoint(path, detector)
+    wider = build_detector(DetectorConfig(weights=str(path)), (*CLASSES, "more"), seed=5)
+    own, given = wider.model.state_dict(), detector.model.state_dict()
+    assert torch.equal(own["backbone.conv1.weight"], given["backbone.conv1.weight"])
+    assert torch.equal(own["bbox_head.retina_reg.weight"], given["bbox_head.retina_reg.weight"])
+    assert own["bbox_head.retina_cls.weight"].shape != given["bbox_head.retina_cls.weight"].shape
+
+
+def test_weights_in_mmdet_form_are_taken(detector, tmp_path):
+    path = tmp_path / "detector.pth"
+    torch.save({"state_dict": detector.model.state_dict(), "meta": {}}, path)
+    assert states_equal(build_detector(DetectorConfig(weights=str(path)), CLASSES, seed=5), detector)
+
+
+def test_weights_of_another_model_are_refused(tmp_path):
+    path = tmp_path / "other.pt"
+    torch.save({"layer": torch.zeros(2)}, path)
+    with pytest.raises(ConfigError, match="other.pt: expected weights of RetinaNet, got none that fit"):
+        build_detector(DetectorConfig(weights=str(path)), CLASSES, seed=0)
+
+
+def test_torchvision_weights_go_to_the_backbone(monkeypatch):
+    import mgral.detection.building as building
+
+    seen = {}
+    built = building._built
+    monkeypatch.setattr(building, "_built", lambda settings, name, seed: seen.update(settings["backbone"]) or built(
+        settings | {"backbone": {key: value for key, value in settings["backbone"].items() if key != "init_cfg"}},
+        name, seed))
+    build_detector(DetectorConfig(weights="torchvision://resnet18"), CLASSES, seed=0)
+    assert seen["init_cfg"] == {"type": "Pretrained", "checkpoint": "torchvision://resnet18"}
+
+
+def test_weights_replace_those_that_a_config_file_asks_for(tmp_path):
+    from mgral.detection.building import _forget_pretrained
+
+    settings = {"backbone": {"init_cfg": {"type": "Pretrained", "checkpoint": "x"}, "depth": 1},
+                "heads": [{"init_cfg": {"type": "Normal"}}, {"init_cfg": {"type": "Pretrained"}}]}
+    _forget_pretrained(settings)
+    assert settings == {"backbone": {"depth": 1}, "heads": [{"init_cfg": {"type": "Normal"}}, {}]}
+
+
+def test_a_model_that_cannot_be_built_is_named(tmp_path):
+    path = tmp_path / "model.py"
+    path.write_text("model = dict(type='NoSuchDetector')")
+    with pytest.raises(ConfigError, match="model.py: expected a model that mmdet can build, got KeyError.*NoSuch"):
+        build_detector(DetectorConfig(config=str(path)), CLASSES, seed=0)
+
+
+def test_no_classes_are_refused():
+    with pytest.raises(ValueError, match="expected at least one class, got none"):
+        build_detector(DetectorConfig(), (), seed=0)
+
+
+class Mischief:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+@pytest.mark.parametrize("content", [b"", b"no checkpoint"])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    path = tmp_path / "detector.pt"
+    path.write_bytes(content)
+    with pytest.raises(StateError, match="detector.pt: expected a file of tensors, got"):
+        load_checkpoint(path)
+
+
+def test_a_missing_file_is_refused(tmp_path):
+    with pytest.raises(StateError, match="gone.pt: expected a file of tensors, got FileNotFoundError"):
+        load_checkpoint(tmp_path / "gone.pt")
+
+
+def test_code_in_a_file_is_not_run(tmp_path, capsys):
+    path = tmp_path / "detector.pt"
+    torch.save({"state": Mischief()}, path)
+    with pytest.raises(StateError, match="got UnpicklingError"):
+        read_tensors(path)
+    assert "executed" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("saved", "message"), [
+    ([1, 2], "expected a dictionary of tensors, got list"),
+    ({"a": 1}, "expected a detector's checkpoint, got a"),
+])
+def test_files_of_another_kind_are_refused(tmp_path, saved, message):
+    path = tmp_path / "detector.pt"
+    torch.save(saved, path)
+    with pytest.raises(StateError, match=message):
+        load_checkpoint(path)
+
+
+def test_weights_that_no_longer_fit_the_config_are_refused(detector, tmp_path):
+    path = tmp_path / "detector.pt"
+    save_checkpoint(path, detector)
+    saved = torch.load(path, weights_only=True)
+    saved["state"].pop("model.backbone.conv1.weight")
+    torch.save(saved, path)
+    with pytest.raises(ConfigError, match=r"detector.pt: expected the weights of tiny, got others.*conv1\.weight"):
+        load_checkpoint(path)

@@ -1,0 +1,59 @@
+import copy
+
+import pytest
+import torch
+from mgral.detection.detector import Channels
+from tests.detection.scenes import Scenes, target
+
+
+def test_uint8_and_float_pixels_are_the_same(detector):
+    pixels = Scenes(2).pixels(["scene-0", "scene-1"])
+    with torch.inference_mode():
+        first, second = (detector.eval().features(one) for one in (pixels, pixels.float()))
+    assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+def test_channels_normalise_in_the_order_of_the_model():
+    pixels = torch.tensor([10.0, 20, 30])[None, :, None, None]
+    rgb = Channels({"mean": [1, 2, 3], "std": [1, 1, 2], "bgr_to_rgb": True})(pixels).flatten()
+    bgr = Channels({"mean": [1, 2, 3], "std": [1, 1, 2], "bgr_to_rgb": False})(pixels).flatten()
+    assert rgb.tolist() == [9, 18, 13.5]
+    assert bgr.tolist() == [29, 18, 3.5]
+    assert Channels({"bgr_to_rgb": True})(pixels).flatten().tolist() == [10, 20, 30]
+
+
+def test_inspecting_gives_what_predicting_gives(detector):
+    scenes = Scenes(3)
+    pixels, contents = scenes.pixels(scenes.ids), [scenes.canvas] * 3
+    with torch.inference_mode():
+        seen, found = detector.eval().inspect(pixels, contents, 7), detector.predict(pixels, contents)
+        assessed = detector.assess(pixels, contents, [target(1, side=64)] * 3)[0]
+    assert seen.embedding.shape == (3, 256)
+    assert seen.class_scores.shape == (3, 7, 3)
+    for one in (found, assessed):
+        torch.testing.assert_close([list(boxes) for boxes in seen.found], [list(boxes) for boxes in one])
+
+
+def test_one_pass_serves_inspection(detector, monkeypatch):
+    calls = []
+    backbone = detector.model.backbone.forward
+    monkeypatch.setattr(detector.model.backbone, "forward", lambda x: calls.append(1) or backbone(x))
+    detector.eval().inspect(torch.zeros(2, 3, 64, 64), [(64, 64)] * 2)
+    assert calls == [1]
+
+
+def test_a_copy_learns_for_itself(detector):
+    twin = copy.deepcopy(detector)
+    pixels, targets = Scenes(2).pixels(["scene-0", "scene-1"]), [target(1, side=64)] * 2
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    sum(twin.train().losses(pixels, targets).values()).backward()
+    torch.optim.SGD(twin.parameters(), 1.0).step()
+    assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+    assert twin._head.head is twin.model.bbox_head
+    assert twin.losses(pixels, targets)["loss_cls"] != detector.train().losses(pixels, targets)["loss_cls"]
+
+
+@pytest.mark.parametrize("sizes", [[1], [1, 2]])
+def test_groups_must_cover_the_batch(detector, sizes):
+    with pytest.raises(ValueError, match=r"expected a target an image, got 2, 2 in groups \[1"):
+        detector.group_losses(torch.zeros(2, 3, 64, 64), [target(0), target(0)], sizes)

@@ -1,0 +1,1 @@
+from tests.agent.conftest import one_thread  # noqa: F401

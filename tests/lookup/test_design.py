@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from mgral.config import TableConfig
+from mgral.inspection import Inspection
+from mgral.lookup.design import KINDS, design_batches
+from mgral.lookup.images import class_mass, image_entropy
+from mgral.lookup.representation import Representation
+from tests.lookup.pools import inspection, sets
+
+SEEN = inspection(size=220)
+POOL, LABELLED = sets(SEEN.ids)
+
+
+def batches(design="spread", records=16, seen=SEEN, pool=POOL, labelled=LABELLED, budget=12, seed=0):
+    return design_batches(TableConfig(design=design, records=records), seen, pool, labelled, budget, seed)
+
+
+def kind(name):
+    return batches()[list(KINDS).index(name)]
+
+
+@pytest.mark.parametrize("design", ["random", "spread"])
+def test_batches_are_distinct_sorted_pool_images_and_follow_the_seed(design):
+    made = batches(design, records=19)
+    assert len(made) == len(set(made)) == 19
+    assert all(len(set(batch)) == 12 and set(batch) <= set(POOL) and list(batch) == sorted(batch) for batch in made)
+    assert made == batches(design, records=19) != batches(design, records=19, seed=1)
+
+
+@pytest.mark.parametrize("design", ["random", "spread"])
+def test_the_order_of_ids_does_not_matter(design):
+    assert batches(design) == batches(design, seen=SEEN.of(SEEN.ids[::-1]), pool=POOL[::-1], labelled=LABELLED[::-1])
+
+
+def test_uncertain_and_certain_batches_lie_on_either_side_of_the_pool():
+    middle = image_entropy(SEEN.of(POOL)).mean()
+    assert image_entropy(SEEN.of(kind("certain"))).mean() < middle < image_entropy(SEEN.of(kind("uncertain"))).mean()
+
+
+def test_a_cluster_is_closer_together_than_a_core_set():
+    def width(batch):
+        return SEEN.of(batch).embedding.std(axis=0).mean()
+
+    assert width(kind("cluster")) < width(kind("random")) < width(kind("core_set"))
+
+
+def test_a_skewed_batch_has_a_class_more_than_the_others():
+    share = class_mass(SEEN.of(kind("class_skewed"))).sum(axis=0)
+    usual = class_mass(SEEN.of(POOL)).sum(axis=0)
+    assert (share / share.sum() / (usual / usual.sum())).max() > 1.5
+
+
+def test_the_core_set_is_the_farthest_first_walk():
+    from mgral.lookup.images import principal
+
+    points = dict(zip(POOL + LABELLED, principal(SEEN.of(POOL + LABELLED).embedding, 8), strict=True))
+    chosen = list(LABELLED)
+    for _ in range(12):
+        chosen.append(max(POOL, key=lambda one: min(np.linalg.norm(points[one] - points[other]) for other in chosen)))
+    assert kind("core_set") == tuple(sorted(chosen[len(LABELLED):]))
+
+
+def test_balanced_entropy_leaves_out_near_duplicates_and_looks_after_the_rare_class():
+    embedding, copied = SEEN.embedding.copy(), SEEN.rows(POOL[:100:2])
+    embedding[copied] = embedding[SEEN.rows(POOL[1:100:2])]  # every other of a hundred is a copy of the next
+    twins = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
+    batch = set(batches(seen=twins, budget=40)[0])
+    assert not any({one, other} <= batch for one, other in zip(POOL[:100:2], POOL[1:100:2], strict=True))
+    assert image_entropy(SEEN.of(sorted(batch))).mean() > image_entropy(SEEN.of(POOL)).mean()
+    few = tuple(one for one in LABELLED if SEEN.class_scores[SEEN.row[one], 0].argmax() != 3)
+    chosen = [SEEN.of(batches(labelled=labelled)[0]) for labelled in (few, LABELLED)]
+    with_few, with_all = (class_mass(one)[:, 3].sum() for one in chosen)
+    assert with_few > with_all
+
+
+def test_a_spread_design_reaches_farther_than_a_random_one():
+    represent = Representation(("mean",), SEEN, POOL, LABELLED, 12, 0)
+    spread, random = (represent(batches(design, records=40)).var(axis=0).sum() for design in ("spread", "random"))
+    assert spread > 2 * random
+
+
+@pytest.mark.parametrize("design", ["random", "spread"])
+def test_a_pool_of_just_the_budget_gives_itself(design):
+    assert set(batches(design, pool=POOL[:12], records=9)) == {POOL[:12]}
+
+
+def test_a_detector_that_finds_nothing_and_sees_no_difference():
+    blank = Inspection(SEEN.ids, np.ones_like(SEEN.embedding), np.zeros_like(SEEN.class_scores),
+                       tuple(one.above(2.0) for one in SEEN.detections))
+    assert all(len(set(batch)) == 12 for batch in batches(seen=blank))
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"budget": 0}, "expected a budget of 1 to 200 images, got 0"),
+    ({"budget": 201}, "expected a budget of 1 to 200 images, got 201"),
+    ({"labelled": ()}, "expected labelled images for the design spread, got none")])
+def test_what_does_not_fit_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        batches(**change)

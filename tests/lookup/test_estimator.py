@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+
+from mgral.config import TableConfig
+from mgral.lookup.estimator import (
+    PENALTIES,
+    InverseDistance,
+    Ridge,
+    distances,
+    make_estimator,
+    threshold,
+)
+from tests import oracles
+
+DISTANCE = {"l2": oracles.l2, "cosine": oracles.cosine}
+ESTIMATORS = {"l2": InverseDistance(3), "cosine": InverseDistance(3, "cosine"), "ridge": Ridge()}
+
+
+def table(records=12, columns=4, seed=0):
+    rng = np.random.default_rng(seed)
+    representations = rng.normal(size=(records, columns)) * [1, 10, 0.1, 1]
+    return representations, representations @ [0.1, 0.02, 1, 0] + rng.normal(scale=0.02, size=records)
+
+
+def test_inverse_distance_by_hand():
+    # distances 1, 2 and 4 weigh 4 : 2 : 1; the fourth record is not among the 3 nearest
+    estimator = InverseDistance(3).fit(np.array([[1.0, 0], [0, 2], [-4, 0], [9, 9]]), np.array([0.7, 0.14, 0.28, 50]))
+    estimate = estimator.predict(np.zeros((1, 2)))
+    assert estimate.value[0] == pytest.approx((4 * 0.7 + 2 * 0.14 + 0.28) / 7)
+    assert estimate.nearest[0] == 1
+    spread = (4 * (0.7 - 0.48) ** 2 + 2 * (0.14 - 0.48) ** 2 + (0.28 - 0.48) ** 2) / 7
+    assert estimate.deviation[0] == pytest.approx(spread**0.5)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+@pytest.mark.parametrize("neighbours", [1, 3, 50])
+def test_inverse_distance_is_its_slow_twin(metric, neighbours):
+    representations, rewards = table()
+    queries = np.random.default_rng(1).normal(size=(30, 4)) * [1, 10, 0.1, 1]
+    got = InverseDistance(neighbours, metric).fit(representations, rewards).predict(queries).value
+    slow = [oracles.inverse_distance(representations, rewards, one, neighbours, DISTANCE[metric]) for one in queries]
+    np.testing.assert_allclose(got, slow, rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_a_record_met_again_returns_its_reward_and_ties_their_mean(metric):
+    representations, rewards = table()
+    representations[5] = representations[2]
+    estimate = InverseDistance(1, metric).fit(representations, rewards).predict(representations)
+    tied = (rewards[2] + rewards[5]) / 2
+    expected = np.where(np.isin(np.arange(12), [2, 5]), tied, rewards)
+    np.testing.assert_allclose(estimate.value, expected, rtol=1e-12)
+    assert (estimate.nearest == 0).all()
+    assert estimate.deviation[0] == 0
+    assert estimate.deviation[2] == pytest.approx(abs(rewards[2] - rewards[5]) / 2)
+
+
+def test_ties_of_one_query_do_not_widen_the_neighbourhood_of_another():
+    estimator = InverseDistance(1).fit(np.array([[0.0], [0], [0], [4]]), np.array([0.1, 0.2, 0.6, 0.5]))
+    np.testing.assert_allclose(estimator.predict(np.array([[0.0], [3]])).value, [0.3, 0.5])
+
+
+def test_a_query_almost_on_a_record_is_finite():
+    estimator = InverseDistance(2).fit(np.array([[0.0], [1], [2]]), np.array([0.5, 1, 1]))
+    assert estimator.predict(np.array([[5e-324]])).value[0] == 0.5
+
+
+@pytest.mark.parametrize("metric", ["l2", "cosine"])
+def test_distances_and_threshold_are_their_slow_twins(metric):
+    representations, _ = table()
+    got = distances(representations[:5], representations, metric)
+    slow = [[DISTANCE[metric](a, b) for b in representations] for a in representations[:5]]
+    np.testing.assert_allclose(got, slow, atol=1e-12)
+    assert threshold(representations, metric) == pytest.approx(oracles.threshold(representations, DISTANCE[metric]))
+
+
+def test_threshold_by_hand_and_never_negative():
+    # distances 3, 4 and 5
+    assert threshold(np.array([[0.0, 0], [3, 0], [0, 4]])) == pytest.approx(4 - (2 / 3) ** 0.5)
+    assert threshold(np.array([[0.0], [0], [0], [0], [0], [0], [0], [99]])) == 0
+
+
+def test_only_a_query_beyond_the_threshold_needs_an_experiment():
+    estimator = InverseDistance().fit(np.array([[0.0, 0], [3, 0], [0, 4]]), np.zeros(3))
+    limit = 4 - (2 / 3) ** 0.5
+    assert not estimator.needs_experiment(np.array([-limit + 1e-9, 0]))
+    assert estimator.needs_experiment(np.array([-limit - 1e-9, 0]))
+
+
+def test_ridge_is_its_slow_twin():
+    representations, rewards = table()
+    representations[:, 3] = 2.0  # a constant column says nothing
+    queries = np.random.default_rng(1).normal(size=(20, 4))
+    queries[:, 3] = 2.0
+    estimator = Ridge().fit(representations, rewards)
+    penalty, error = oracles.ridge_penalty(representations, rewards, PENALTIES)
+    assert estimator.penalty == penalty
+    assert estimator.noise == pytest.approx(error)
+    np.testing.assert_allclose(estimator.predict(queries).value,
+                               oracles.ridge(representations, rewards, queries, estimator.penalty), rtol=1e-9)
+
+
+def test_ridge_finds_a_line_and_ignores_noise():
+    rng = np.random.default_rng(0)
+    representations = rng.normal(size=(30, 5))
+    line = Ridge().fit(representations, 2 + representations @ [1, 0, -1, 0, 0])
+    assert line.predict(np.array([[1.0, 5, -1, 0, 0]])).value[0] == pytest.approx(4, abs=0.01)
+    penalties = [Ridge().fit(representations, rng.normal(size=30)).penalty for _ in range(21)]
+    assert line.penalty < 0.1
+    assert np.median(penalties) > 100
+
+
+def test_ridge_is_less_sure_far_away_and_in_directions_never_seen():
+    rng = np.random.default_rng(0)
+    representations = np.column_stack([rng.normal(size=30), np.zeros(30), rng.normal(size=30)])
+    representations[0, 1] = 1e-3
+    estimator = Ridge().fit(representations, representations[:, 0] + rng.normal(scale=0.1, size=30))
+    near, far, unseen = estimator.predict(np.array([[0.0, 0, 0], [6, 0, 0], [0, 3, 0]])).deviation
+    assert near < far < unseen
+
+
+def test_the_deviation_of_ridge_is_that_of_the_posterior_even_with_more_columns_than_records():
+    rng = np.random.default_rng(0)
+    representations, queries = rng.normal(size=(8, 12)), rng.normal(size=(5, 12))
+    estimator = Ridge().fit(representations, representations[:, 0])
+    design, points = ((part - representations.mean(0)) / representations.std(0) for part in (representations, queries))
+    posterior = np.linalg.inv(design.T @ design + estimator.penalty * np.eye(12))
+    slow = np.sqrt(estimator.noise * (1 / 8 + np.einsum("qi,ij,qj->q", points, posterior, points)))
+    np.testing.assert_allclose(estimator.predict(queries).deviation, slow, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_added_records_count_as_if_fitted_with_the_others(name):
+    representations, rewards = table()
+    one = ESTIMATORS[name].fit(representations[:9], rewards[:9])
+    before = one.threshold
+    one.add(representations[9:], rewards[9:])
+    after, queries = one.predict(representations + 0.1), representations + 0.1
+    whole = type(one)(**({} if name == "ridge" else {"neighbours": 3, "metric": name})).fit(representations, rewards)
+    np.testing.assert_array_equal(after.value, whole.predict(queries).value)
+    assert one.threshold == whole.threshold != before
+
+
+@pytest.mark.parametrize("name", ESTIMATORS)
+def test_queries_do_not_influence_one_another(name):
+    representations, rewards = table()
+    estimator = ESTIMATORS[name].fit(representations, rewards)
+    queries = np.vstack([representations[:2], representations[2:5] + 0.3])
+    together = estimator.predict(queries)
+    alone = [estimator.predict(query[None]) for query in queries]
+    np.testing.assert_allclose(together.value, [one.value[0] for one in alone], rtol=1e-12)
+    np.testing.assert_allclose(together.deviation, [one.deviation[0] for one in alone], atol=1e-12)
+
+
+def test_the_estimator_that_the_settings_name():
+    one = make_estimator(TableConfig(estimator="inverse_distance", metric="cosine", neighbours=7))
+    assert (type(one), one.metric, one.neighbours) == (InverseDistance, "cosine", 7)
+    assert isinstance(make_estimator(TableConfig(estimator="ridge")), Ridge)
+
+
+@pytest.mark.parametrize(("representations", "rewards", "words"), [
+    (np.zeros((4, 2)), np.zeros(3), r"expected records \(n, d\) and rewards \(n,\), got \(4, 2\) and \(3,\)"),
+    (np.zeros(4), np.zeros(4), r"expected records \(n, d\) and rewards \(n,\), got \(4,\) and \(4,\)"),
+    (np.zeros((2, 2)), np.zeros(2), "expected at least 3 records, got 2"),
+    (np.zeros((3, 2)), np.array([0, np.nan, 0]), "expected finite records and rewards, got a NaN or an infinity"),
+    (np.full((3, 2), np.inf), np.zeros(3), "expected finite records and rewards")])
+def test_records_that_cannot_be_learnt_are_refused(representations, rewards, words):
+    with pytest.raises(ValueError, match=words):
+        InverseDistance().fit(representations, rewards)

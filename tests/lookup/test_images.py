@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from mgral.inspection import Detections, Inspection
+from mgral.lookup.images import class_mass, image_entropy, location_entropy, principal
+from tests.lookup.pools import inspection
+
+
+def one_image(class_scores, scores=(), labels=()):
+    found = Detections(np.zeros((len(scores), 4), np.float32), np.array(scores, np.float32), np.array(labels, np.int64))
+    return Inspection(("a",), np.zeros((1, 2), np.float32), np.array([class_scores], np.float32), (found,))
+
+
+def test_class_mass_by_hand():
+    image = one_image([[0.5, 0.5, 0.5]], scores=[0.9, 0.6, 0.3, 0.04], labels=[2, 0, 2, 1])
+    np.testing.assert_allclose(class_mass(image), [[0.6, 0, 1.2]], rtol=1e-6)
+
+
+def test_entropy_by_hand():
+    image = one_image([[0.5, 1.0], [0.25, 0.0]])
+    quarter = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+    np.testing.assert_allclose(location_entropy(image)[0], [[np.log(2), 0], [quarter, 0]], atol=1e-9)
+    assert image_entropy(image)[0] == pytest.approx((np.log(2) + quarter) / 2)
+
+
+def test_principal_components_are_uncorrelated_with_deviation_one_and_keep_the_larger_axes():
+    rng = np.random.default_rng(0)
+    points = rng.normal(size=(200, 3)) * [1, 5, 0.01] + 7
+    components = principal(points, 2)
+    np.testing.assert_allclose(np.cov(components.T, ddof=0), np.eye(2), atol=1e-9)
+    assert abs(np.corrcoef(components[:, 0], points[:, 1])[0, 1]) > 0.99
+
+
+def test_the_sign_of_a_component_does_not_depend_on_the_order_of_images():
+    points = inspection().embedding
+    np.testing.assert_allclose(principal(points, 3)[::-1], principal(points[::-1], 3), atol=1e-5)
+
+
+def test_axes_along_which_nothing_varies_are_left_out():
+    line = np.arange(5.0)[:, None] * [1, 2, 0]
+    assert principal(line, 3).shape == (5, 1)
+    assert principal(np.ones((4, 3)), 2).tolist() == [[0], [0], [0], [0]]

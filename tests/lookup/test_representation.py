@@ -1,0 +1,117 @@
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from mgral.lookup.images import class_mass, location_entropy
+from mgral.lookup.representation import AXES, Representation
+from tests.lookup.pools import inspection, sets
+
+SEEN = inspection()
+POOL, LABELLED = sets(SEEN.ids)
+BLOCKS = ("mean", "spread", "histogram", "uncertainty", "diversity")
+
+
+def representation(blocks=BLOCKS, seen=SEEN, pool=POOL, labelled=LABELLED, budget=10, seed=0):
+    return Representation(blocks, seen, pool, labelled, budget, seed)
+
+
+def batches(count=5, budget=10, seed=1):
+    rng = np.random.default_rng(seed)
+    return [tuple(rng.choice(POOL, budget, replace=False).tolist()) for _ in range(count)]
+
+
+def column(name, made, drawn):
+    """A column as it was before it was standardised."""
+    row = made.names.index(name)
+    return made(drawn)[:, row] * made._scale[row] + made._centre[row]
+
+
+def test_the_mean_alone_is_the_papers_mean_embedding():
+    made = representation(("mean",))
+    slow = [SEEN.of(batch).embedding.astype(float).mean(axis=0) for batch in batches()]
+    np.testing.assert_allclose(made(batches()), slow, rtol=1e-12, atol=1e-12)
+    assert made.names == tuple(f"mean/{axis}" for axis in range(16))
+
+
+def test_columns_come_block_by_block():
+    made = representation()
+    assert made(batches()).shape == (5, len(made.names))
+    assert made(batches()).dtype == np.float64
+    blocks = [name.split("/")[0] for name in made.names]
+    assert blocks == ["mean"] * AXES + ["spread"] * AXES + ["histogram"] * 4 + ["uncertainty"] * 6 + ["diversity"] * 3
+
+
+def test_every_block_weighs_the_same_over_random_batches():
+    made = representation()
+    seen = made(batches(400, seed=7))
+    for block in BLOCKS:
+        columns = [row for row, name in enumerate(made.names) if name.startswith(block)]
+        assert (seen[:, columns] ** 2).sum(axis=1).mean() == pytest.approx(1, abs=0.25)
+
+
+def test_the_histogram_is_the_growth_of_each_class():
+    made, drawn = representation(("histogram",)), batches()
+    there = 1 + class_mass(SEEN.of(LABELLED))[:, 2].sum()
+    slow = [np.log1p(class_mass(SEEN.of(batch))[:, 2].sum() / there) for batch in drawn]
+    np.testing.assert_allclose(column("histogram/2", made, drawn), slow)
+
+
+def test_uncertainty_statistics_by_definition():
+    made, drawn = representation(("uncertainty",)), batches()
+    entropy = [location_entropy(SEEN.of(batch)) for batch in drawn]
+    np.testing.assert_allclose(column("uncertainty/mean", made, drawn), [e.sum(2).mean() for e in entropy])
+    np.testing.assert_allclose(column("uncertainty/max", made, drawn), [e.sum(2).max(1).mean() for e in entropy])
+    np.testing.assert_allclose(column("uncertainty/3", made, drawn), [e[:, :, 3].mean() for e in entropy])
+
+
+def test_mean_spread_and_diversity_by_definition():
+    made, drawn = representation(), batches()
+    parts = [made._components[made._inspection.rows(batch)] for batch in drawn]
+    np.testing.assert_allclose(column("mean/1", made, drawn), [part[:, 1].mean() for part in parts])
+    np.testing.assert_allclose(column("spread/1", made, drawn), [part[:, 1].std() for part in parts])
+    squares = [((part[:, None] - part[None]) ** 2).sum(2).mean() ** 0.5 for part in parts]
+    np.testing.assert_allclose(column("diversity/distance", made, drawn), squares)
+    known = made._components[made._labelled]
+    novelty = [np.sqrt(((part[:, None] - known[None]) ** 2).sum(2)).min(1).mean() for part in parts]
+    np.testing.assert_allclose(column("diversity/novelty", made, drawn), novelty, rtol=1e-4)
+
+
+def test_near_duplicates_are_less_diverse():
+    near, far = (best(combinations(POOL, 2), key=lambda pair: np.linalg.norm(np.subtract(*SEEN.of(pair).embedding)))
+                 for best in (min, max))
+    made = representation(("diversity",), budget=20)
+    for name in ("diversity/distance", "diversity/distinct"):
+        values = column(name, made, [near, far])
+        assert values[0] <= values[1]
+    assert column("diversity/distinct", made, [far])[0] == 1
+
+
+def test_neither_the_order_of_ids_nor_that_of_batches_matters():
+    seen = SEEN.of(SEEN.ids[::-1])
+    made, mixed = representation(), representation(seen=seen, pool=POOL[::-1], labelled=LABELLED[::-1])
+    drawn = batches()
+    np.testing.assert_array_equal(made(drawn), mixed([batch[::-1] for batch in drawn]))
+    np.testing.assert_allclose(made(drawn)[3], made(drawn[3:4])[0], rtol=1e-12)
+
+
+def test_batches_of_several_sizes_and_a_constant_column():
+    scores = SEEN.class_scores.copy()
+    scores[:, :, 1] = 0.5
+    seen = type(SEEN)(SEEN.ids, SEEN.embedding, scores, SEEN.detections)
+    made = representation(seen=seen)
+    described = made([POOL[:10], POOL[:3], POOL[5:6]])
+    assert np.isfinite(described).all()
+    assert np.abs(described[:, made.names.index("uncertainty/1")]).max() < 1e-9
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"blocks": ()}, "expected some of mean, spread, histogram, uncertainty, diversity, each once, got none"),
+    ({"blocks": ("mean", "mean")}, "each once, got mean, mean"),
+    ({"blocks": ("colour",)}, "each once, got colour"),
+    ({"budget": 0}, "expected a budget of 1 to 100 images, got 0"),
+    ({"budget": 101}, "expected a budget of 1 to 100 images, got 101"),
+    ({"labelled": ()}, "expected labelled images, got none")])
+def test_what_does_not_fit_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        representation(**change)

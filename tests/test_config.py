@@ -1,0 +1,75 @@
+from pathlib import Path
+
+import pytest
+
+from mgral.config import Config, read_config
+from mgral.errors import ConfigError, MgralError
+
+SHIPPED = [Path("params.yaml"), *sorted(Path("examples").glob("*.yaml"))]
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=str)
+def test_shipped_settings_are_valid(path):
+    root = Path(__file__).parents[1]
+    assert isinstance(read_config(root / path), Config)
+
+
+def test_an_empty_file_gives_the_defaults(tmp_path):
+    assert read_config(write(tmp_path, "")) == Config()
+
+
+def test_all_faults_are_named_at_once_with_line_and_hint(tmp_path):
+    path = write(tmp_path, "seed: 1\ndata:\n  formt: voc\n  labelled: many\nsearch: {lr: -1}\ntabel: {}\n")
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    assert sorted(caught.value.problems) == [
+        f"{path}:3: data.formt: unknown setting; did you mean 'format'?",
+        f"{path}:4: data.labelled: expected a valid integer, got 'many'",
+        f"{path}:5: search.lr: expected a number greater than 0, got -1",
+        f"{path}:6: tabel: unknown setting; did you mean 'table'?",
+    ]
+
+
+def test_an_unknown_setting_without_a_near_match_lists_what_there_is(tmp_path):
+    with pytest.raises(ConfigError, match=r"detector\.zzz: unknown setting; expected one of preset, config, "):
+        read_config(write(tmp_path, "detector: {zzz: 1}\n"))
+
+
+def test_the_same_strategy_twice_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"params\.yaml:1: study: expected each strategy once, got mgral, mgral$"):
+        read_config(write(tmp_path, "study: {strategy: mgral, baselines: [mgral]}\n"))
+
+
+def test_a_choice_outside_the_list_names_the_choices(tmp_path):
+    with pytest.raises(ConfigError, match=r"table\.design: expected 'random' or 'spread', got 'sprad'"):
+        read_config(write(tmp_path, "table: {design: sprad}\n"))
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("- a\n- b\n", "expected sections such as `data:`, got list"),
+    ("a: [1\nb: 2\n", r"params.yaml:2: expected YAML"),
+])
+def test_what_is_not_a_settings_file_is_refused(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_config(write(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml: expected a params file, got No such file or directory"):
+        read_config(tmp_path / "nowhere.yaml")
+
+
+def test_yaml_cannot_make_objects(tmp_path):
+    with pytest.raises(ConfigError, match="expected YAML"):
+        read_config(write(tmp_path, "seed: !!python/object/apply:os.system ['true']\n"))
+
+
+def test_an_error_needs_a_problem():
+    with pytest.raises(ValueError, match="expected at least one problem"):
+        MgralError()
