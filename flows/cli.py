@@ -11,6 +11,7 @@ from pathlib import Path
 from flows.arguments import job_of, parser
 from mgral import __version__
 from mgral.errors import MgralError
+from mgral.study.progress import LineProgress, current
 
 
 def main() -> None:
@@ -19,7 +20,8 @@ def main() -> None:
 
 
 def guarded(work: Callable[[], object]) -> None:
-    """Runs a command; a fault of the world ends it with one line a problem and exit status 2."""
+    """Runs a command that says how far it is; a fault of the world ends it with one line a problem and status 2."""
+    current.set(LineProgress())
     try:
         work()
     except MgralError as error:
@@ -63,12 +65,9 @@ def _run(options: argparse.Namespace) -> None:
     from flows.study import run_study
     from mgral.files import write_json
     from mgral.report.summary import table_text
-    from mgral.study.progress import LineProgress, current
 
     job = _job(options)
-    progress = LineProgress()
-    current.set(progress)
-    progress.expect(planned_work(job))
+    current.get().expect(planned_work(job))
     result = run_study(job)
     print(table_text(result))
     print(_where_next(job))
@@ -79,11 +78,9 @@ def _run(options: argparse.Namespace) -> None:
 def _check(options: argparse.Namespace) -> None:
     _quiet()
     from flows.plan import check_stages, in_words
-    from mgral.study.progress import LineProgress, current
     from tasks.prepare import prepare_data
 
     job = _job(options)
-    current.set(LineProgress())
     print(in_words(job, prepare_data(job)))
     check_stages(job)
 
@@ -91,10 +88,8 @@ def _check(options: argparse.Namespace) -> None:
 def _cycle(options: argparse.Namespace) -> None:
     _quiet()
     from flows.cycle import run_cycle
-    from mgral.study.progress import LineProgress, current
 
     job = _job(options)
-    current.set(LineProgress())
     result = run_cycle(job)
     print(f"{job.title} {result.labelled} labelled, mAP {result.map:.3f}, AP50 {result.ap50:.3f}; "
           f"chose {len(result.chosen)} ({result.origin}), snapshot {result.snapshot}")

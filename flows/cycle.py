@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow
+from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.arguments import job_of, parser
 from mgral.study.opened import Job
+from mgral.study.progress import LineProgress, current
 from mgral.study.results import CycleResult
 from tasks.annotation import annotate_batch, export_chosen
 from tasks.bookkeeping import commit_cycle, record_cycle
@@ -47,6 +48,7 @@ def _given(parameters: dict) -> dict:
 def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data: str | None = None,
           strategy: str | None = None) -> CycleResult:
     """One cycle of `strategy` (the study's own when not given), as `params` describes it."""
+    current.set(LineProgress(get_run_logger().info))
     return run_cycle(job_of(Path(params), Path(workdir), Path(data) if data else None, strategy, cycle))
 
 
