@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -34,7 +33,8 @@ def guarded(work: Callable[[], object]) -> None:
 
 
 def _command() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="mgral", description="Which images to annotate next, chosen for the gain in mAP.")
+    top = argparse.ArgumentParser(prog="mgral",
+                                  description="Which images to annotate next, chosen for the gain in mAP.")
     top.add_argument("--version", action="version", version=f"mgral {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
     run = _add(commands, "run", _run, "run all cycles of a study and of its baselines")
@@ -60,7 +60,6 @@ def _job(options: argparse.Namespace):
 
 
 def _run(options: argparse.Namespace) -> None:
-    _quiet()
     from flows.plan import planned_work
     from flows.study import run_study
     from mgral.files import write_json
@@ -76,7 +75,6 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    _quiet()
     from flows.plan import check_stages, in_words
     from tasks.prepare import prepare_data
 
@@ -86,7 +84,6 @@ def _check(options: argparse.Namespace) -> None:
 
 
 def _cycle(options: argparse.Namespace) -> None:
-    _quiet()
     from flows.cycle import run_cycle
 
     job = _job(options)
@@ -96,7 +93,6 @@ def _cycle(options: argparse.Namespace) -> None:
 
 
 def _import(options: argparse.Namespace) -> None:
-    _quiet()
     from tasks.annotation import import_corrected
 
     job = _job(options)
@@ -112,13 +108,6 @@ Look next:
   chosen images            {space.folder}/{job.strategy}/*/chosen.jpg
   for annotators (COCO)    {space.folder}/{job.strategy}/*/preannotations.json
   compare runs in MLflow   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///{space.mlruns / 'mlflow.db'}"""
-
-
-def _quiet() -> None:
-    """Nothing is reported to anyone's server, and libraries keep their chatter to themselves."""
-    os.environ.setdefault("DO_NOT_TRACK", "1")
-    os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
-    os.environ.setdefault("MLFLOW_CONFIGURE_LOGGING", "false")
 
 
 if __name__ == "__main__":

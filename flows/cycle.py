@@ -1,4 +1,7 @@
-"""One active-learning cycle: `prefect deployment run 'cycle/local' --param cycle=1`, or `python -m flows.cycle --cycle 1`."""
+"""One active-learning cycle.
+
+`prefect deployment run 'cycle/local' --param cycle=1`, or without a server `python -m flows.cycle --cycle 1`.
+"""
 
 from __future__ import annotations
 

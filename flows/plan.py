@@ -57,7 +57,7 @@ def check_stages(job: Job) -> None:
     if wanted != got:
         raise ConfigError(f"{path}: expected the stages {', '.join(sorted(wanted))} (study.* in {job.params}), "
                           f"missing {', '.join(sorted(wanted - got)) or 'none'}, left over "
-                          f"{', '.join(sorted(got - wanted)) or 'none'}; `dvc repro` follows dvc.yaml: edit it to match")
+                          f"{', '.join(sorted(got - wanted)) or 'none'}; `dvc repro` follows dvc.yaml: edit it")
 
 
 def _stages(path: Path) -> set[str]:

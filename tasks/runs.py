@@ -17,7 +17,8 @@ TRACKED = {
 def study_run(job: Job, tracker: Tracker) -> Run:
     """The MLflow run of this study and strategy; other settings make another run."""
     key = sha256(job.config.study.name, job.strategy, job.config.model_dump_json(), str(job.data))
-    return tracker.run(key, f"{job.config.study.name} · {job.strategy}", params=params_of(job), tags=tags_of(job, "study"),
+    return tracker.run(key, f"{job.config.study.name} · {job.strategy}", params=params_of(job),
+                       tags=tags_of(job, "study"),
                        note="mAP and AP50 on the test split; the step is the number of labelled images.")
 
 

@@ -22,7 +22,6 @@ from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.laboratory import Laboratory, reward_of
 from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
-from mgral.study.snapshot import labelled
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
@@ -45,7 +44,8 @@ class Chosen:
 def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Chosen:
     """Runs the agent's search, from its last checkpoint if there is one; a finished search is used again."""
     config = job.config
-    name = fingerprint("search", filled.scope, config.table, config.search, config.study.budget, config.seed)
+    name = fingerprint("search", filled.scope, filled.fingerprints, config.table, config.search, config.study.budget,
+                       config.seed)
     receipt = job.workspace.cached("searches", name, ".json")
     if receipt.exists():
         current.get().skip("search", config.search.iterations)
@@ -79,9 +79,11 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     before = torch.load(interim, weights_only=True) if interim.exists() else {"spent": 0.0, "facts": []}
     laboratory = open_laboratory(job, trained, table)
     represent = representation(job, seen)
-    records = table.records(filled.scope, "design")
-    reward = TableReward(represent, fitted(config.table, represent, records), _experiment(job, laboratory),
-                         config.table.fallback_cap, state=before.get("reward"))
+    records = [table.find(one) for one in filled.fingerprints]
+    cap = config.table.fallback_cap
+    reward = TableReward(represent, fitted(config.table, represent, records), _experiment(job, laboratory), cap,
+                         pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
+                         state=before.get("reward"))
     pool = pool_of(job, seen)
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", filled.scope), before.get("search"))

@@ -7,8 +7,6 @@ from pathlib import Path
 
 from mgral.errors import StateError
 
-os.environ.setdefault("DVC_NO_ANALYTICS", "1")
-
 
 def commit_stage(root: Path, stage: str, params: Path) -> bool:
     """Writes what a stage's files now are into dvc.lock, as `dvc commit -f STAGE` does.

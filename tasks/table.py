@@ -35,13 +35,18 @@ class Filled:
     """A table that is ready for a search; figures are leave-one-out over its records."""
 
     scope: str
-    records: int
+    fingerprints: tuple[str, ...]
+    """The experiments of this table's design, in order: the table may hold others of the same scope."""
     reused: int
     new: int
     loo_r2: float
     spearman: float
     verdict: str
     seconds: Mapping[str, float]
+
+    @property
+    def records(self) -> int:
+        return len(self.fingerprints)
 
 
 @step("fill table of experiments")
@@ -51,8 +56,9 @@ def fill_table(job: Job, trained: Trained, view: Path) -> Filled:
         laboratory = open_laboratory(job, trained, table)
         records = _run_design(job, laboratory, Inspection.load(view))
     quality = _judged(job, trained, Inspection.load(view), records)
-    filled = Filled(laboratory.scope, len(records), laboratory.reused, laboratory.new, quality.loo_r2,
-                    quality.spearman, str(quality), {"experiments": sum(one.seconds for one in records)})
+    filled = Filled(laboratory.scope, tuple(one.fingerprint for one in records), laboratory.reused,
+                    laboratory.new, quality.loo_r2, quality.spearman, str(quality),
+                    {"experiments": sum(one.seconds for one in records)})
     current.get().note(f"{job.title} reused {filled.reused}, run {filled.new}. {filled.verdict}")
     show_table(f"records-{job.strategy}-{job.cycle}", [_row(one) for one in records], filled.verdict)
     return filled

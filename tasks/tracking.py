@@ -7,7 +7,6 @@ it had begun, and nothing that is finished is written twice.
 from __future__ import annotations
 
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -15,11 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-for _switch in ("MLFLOW_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-    os.environ.setdefault(_switch, "true")
-
-import mlflow  # noqa: E402
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag  # noqa: E402
+import mlflow
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
 
 _lock = threading.Lock()
 
@@ -53,7 +49,8 @@ class Run:
         """Names the labelled set that was trained on: `digest` is its snapshot's MD5, the version DVC knows it by."""
         if not self.finished:
             described = Dataset(name=name, digest=digest, source_type="dvc", source=json.dumps({"path": str(path)}))
-            self._client.log_inputs(self.run_id, [DatasetInput(described, [InputTag("mlflow.data.context", "training")])])
+            context = InputTag("mlflow.data.context", "training")
+            self._client.log_inputs(self.run_id, [DatasetInput(described, [context])])
 
     def finish(self, failed: bool = False) -> None:
         if not self.finished:

@@ -23,13 +23,15 @@ BLUE, VIOLET = (70, 95, 185), (140, 75, 160)
 
 # Most colours belong to several classes, so that colour hints at a class without giving it away.
 PALETTES = {
-    "leaf": (GREEN, GREEN, OLIVE, YELLOW, ORANGE, RED, BROWN),
-    "berry": (RED, RED, ORANGE, BLUE, VIOLET, DARK, GREEN),
-    "mushroom": (BROWN, BROWN, WHITE, RED, ORANGE, YELLOW, OLIVE),
-    "flower": (WHITE, YELLOW, VIOLET, BLUE, RED, ORANGE),
+    "leaf": (GREEN, OLIVE, YELLOW, ORANGE, RED, BROWN),
+    "berry": (RED, ORANGE, BLUE, VIOLET, DARK, GREEN),
+    "mushroom": (BROWN, WHITE, RED, ORANGE, YELLOW, OLIVE),
+    "flower": (YELLOW, WHITE, VIOLET, BLUE, RED, ORANGE),
     "beetle": (DARK, RED, BROWN, GREEN, BLUE, ORANGE),
-    "butterfly": (ORANGE, WHITE, YELLOW, BLUE, BROWN, VIOLET),
+    "butterfly": (BLUE, ORANGE, WHITE, YELLOW, BROWN, VIOLET),
 }
+TYPICAL = 0.5
+"""Chance of an object to have the first colour of its class; otherwise any of them."""
 FLOORS = {"soil": (105, 85, 65), "grass": (95, 115, 60), "boards": (150, 120, 85), "stone": (130, 130, 125),
           "snow": (190, 194, 200)}
 
@@ -141,7 +143,9 @@ SHAPES: dict[str, Callable[[Rng, np.ndarray], list[Part]]] = {
 
 def thing(rng: Rng, name: str, length: float) -> tuple[np.ndarray, np.ndarray]:
     """One object of a class, in a pose and colouring of its own: (n, n, 3) float32 colours and (n, n) bool mask."""
-    parts = SHAPES[name](rng, varied(rng, PALETTES[name][rng.integers(len(PALETTES[name]))]))
+    colours = PALETTES[name]
+    colour = colours[0 if rng.random() < TYPICAL else rng.integers(len(colours))]
+    parts = SHAPES[name](rng, varied(rng, colour))
     angle = rng.normal(0, 0.45) if name == "mushroom" else rng.uniform(0, 2 * np.pi)
     pose = turned(angle) @ turned(-0.3) @ np.diag([1, rng.uniform(0.75, 1)]) @ turned(0.3)
     return shaded(rng, *painted(parts, pose, length))
@@ -149,7 +153,8 @@ def thing(rng: Rng, name: str, length: float) -> tuple[np.ndarray, np.ndarray]:
 
 def pebble_or_twig(rng: Rng, length: float) -> tuple[np.ndarray, np.ndarray]:
     """Litter that is no object: a stone, a twig, a blade or a scrap in the colours of the classes."""
-    colour = varied(rng, list(PALETTES["leaf"] + PALETTES["flower"])[rng.integers(13)])
+    scraps = PALETTES["leaf"] + PALETTES["flower"]
+    colour = varied(rng, scraps[rng.integers(len(scraps))])
     kind = rng.integers(4)
     if kind == 0:
         t = np.linspace(0, 2 * np.pi, int(rng.integers(5, 9)), endpoint=False)

@@ -26,9 +26,9 @@ FLOOR_SHARES = (0.42, 0.28, 0.16, 0.09, 0.05)
 COMPANY = 0.3
 """Chance of an object to be of a class other than what its image is about."""
 OBJECTS = (1, 5)
-LENGTHS = (0.12, 0.55)
+LENGTHS = (0.16, 0.6)
 """Length of an object as a share of the image, drawn log-uniformly."""
-CLUTTER = (2, 8)
+CLUTTER = (1, 6)
 MOST_HIDDEN = 0.45
 """Share of an object that others may cover."""
 OVERHANG = 0.2

@@ -56,7 +56,7 @@ class Laboratory:
         return Record(
             fingerprint=name, scope=self.scope, study=self.study, strategy=self.strategy, cycle=self.cycle,
             snapshot=self.snapshot, origin=origin, image_ids=ids, seed=seed, labelled=self.labelled, map=outcome.map,
-            ap50=outcome.ap50, balanced_loss=outcome.balanced_loss, loss=outcome.loss, 
+            ap50=outcome.ap50, balanced_loss=outcome.balanced_loss, loss=outcome.loss,
             per_class=dict(zip(self.classes, outcome.per_class, strict=True)),
             seconds=outcome.seconds, steps=outcome.steps, code=code_version(), mlflow_run_id=run_id,
             prefect_flow_run_id=self.flow_run)

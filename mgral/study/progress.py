@@ -70,7 +70,7 @@ class LineProgress(Progress):
     def __init__(self, say: Callable[[str], None] | None = None, every: float = 10.0) -> None:
         super().__init__()
         self._live = say is None and sys.stderr.isatty()
-        self._say = say or (lambda line: print(line, file=sys.stderr, flush=True))
+        self._say = say or (lambda line: sys.stderr.write(f"{line}\n"))
         self._every = 0.2 if self._live else every
         self._last = time.monotonic()
 

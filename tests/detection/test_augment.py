@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from mgral.data.augment import FLIP, GREY, STRONG, TRAIN, WEAK, Strength, between, move_boxes, view, warp
 from mgral.detection.randomness import stream
 

@@ -4,6 +4,7 @@ import sys
 
 import pytest
 import torch
+
 from mgral.config import DetectorConfig
 from mgral.detection.building import build_detector, load_checkpoint, read_tensors, save_checkpoint
 from mgral.errors import ConfigError, StateError

@@ -2,6 +2,7 @@ import copy
 
 import pytest
 import torch
+
 from mgral.detection.detector import Channels
 from tests.detection.scenes import Scenes, target
 

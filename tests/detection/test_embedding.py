@@ -1,5 +1,6 @@
 import pytest
 import torch
+
 from mgral.detection.embedding import embed
 
 CANVAS = (32, 64)

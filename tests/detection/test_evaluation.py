@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+
 from mgral.data.dataset import Boxes
 from mgral.detection.evaluation import evaluate
 from mgral.errors import DataError

@@ -1,8 +1,9 @@
 import pytest
 import torch
+
+from mgral.config import DetectorConfig
 from mgral.detection.anchors import AnchorHead
 from mgral.detection.building import build_detector
-from mgral.config import DetectorConfig
 from mgral.detection.heads import DenseHead, head_of, quality_loss, surest
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
@@ -48,6 +49,7 @@ def test_batched_losses_are_those_of_mmdet(model, counts, ignored):
 @pytest.mark.parametrize("counts", [(3, 0), (0, 0)])
 def test_batched_losses_are_those_of_mmdet_for_other_settings(model, changes, counts):
     from mmdet.registry import MODELS
+
     from mgral.detection.presets import tiny
 
     settings = tiny(3)

@@ -3,6 +3,7 @@ import sys
 import pytest
 import torch
 import torchvision
+
 from mgral.detection import operators
 from mgral.detection.operators import (
     AVERAGE,

@@ -1,4 +1,5 @@
 import pytest
+
 from mgral.config import DetectorConfig
 from mgral.detection.building import build_detector
 from mgral.detection.presets import model_config

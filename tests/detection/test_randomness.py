@@ -2,6 +2,7 @@ from itertools import islice
 
 import pytest
 import torch
+
 from mgral.detection.randomness import isolated, seed_of, shuffled, stream
 
 

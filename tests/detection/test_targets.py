@@ -1,5 +1,6 @@
 import numpy as np
 import torch
+
 from mgral.data.dataset import Boxes
 from mgral.detection.targets import Target, moved
 

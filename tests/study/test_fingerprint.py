@@ -10,7 +10,8 @@ from mgral.study.fingerprint import code_version, dataset_hash, derived_seed, fi
 def test_a_fingerprint_follows_settings_ids_and_code(monkeypatch):
     base = fingerprint("experiment", "a", SemisupConfig(), ("1", "2"))
     assert base == fingerprint("experiment", "a", SemisupConfig(), ("1", "2"))
-    others = [fingerprint("search", "a", SemisupConfig(), ("1", "2")), fingerprint("experiment", "b", SemisupConfig(), ("1", "2")),
+    others = [fingerprint("search", "a", SemisupConfig(), ("1", "2")),
+              fingerprint("experiment", "b", SemisupConfig(), ("1", "2")),
               fingerprint("experiment", "a", SemisupConfig(steps=41), ("1", "2")),
               fingerprint("experiment", "a", SemisupConfig(), ("1", "3"))]
     monkeypatch.setattr(module, "code_version", lambda: "other")
@@ -33,4 +34,5 @@ def test_a_data_set_with_another_box_or_name_has_another_hash(toy):
     others = [dataclasses.replace(toy, boxes=moved), dataclasses.replace(toy, boxes=unknown),
               dataclasses.replace(toy, classes=("cat", "wolf"))]
     assert len({dataset_hash(one) for one in (toy, *others)}) == 4
-    assert dataset_hash(toy) == dataset_hash(dataclasses.replace(toy, images=MappingProxyType(dict(reversed(toy.images.items())))))
+    turned = MappingProxyType(dict(reversed(toy.images.items())))
+    assert dataset_hash(toy) == dataset_hash(dataclasses.replace(toy, images=turned))

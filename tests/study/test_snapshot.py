@@ -36,7 +36,7 @@ def test_the_same_content_has_the_same_version_whatever_the_strategy(space, toy)
 
 
 def test_a_cycle_not_done_is_named(space):
-    with pytest.raises(StateError, match="expected the snapshot of cycle 2 of mgral, got no file; run cycle 2 of mgral"):
+    with pytest.raises(StateError, match="expected the snapshot of cycle 2 of mgral, got no file; run cycle 2"):
         version(space, "mgral", 2)
 
 
