@@ -36,7 +36,7 @@ class SyntheticConfig(Section):
     empty: Fraction = 0.15
     """Share of the pool with no object at all."""
     spoiled: Fraction = 0.1
-    """Share of the pool that is dark or blurred."""
+    """Share of the pool that is dark, blurred or noisy."""
 
 
 class DataConfig(Section):

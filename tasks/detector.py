@@ -51,10 +51,11 @@ def train_detector(job: Job, after: int) -> Trained:
         return Trained(**read_json(receipt))
     boxes = labelled(study.workspace, job.strategy, after, study.dataset)
     begun = time.monotonic()
-    detector = _trained(job, study, boxes, name)
+    title = f"[{job.strategy} end]" if after == config.study.cycles else job.title
+    detector = _trained(job, study, boxes, name, title)
     seconds = {"train": time.monotonic() - begun}
     begun = time.monotonic()
-    reached = _on_test(job, study, detector)
+    reached = _on_test(study, detector, title)
     seconds["test"] = time.monotonic() - begun
     trained = Trained(name, snapshot, len(boxes), reached.map, reached.ap50,
                       dict(zip(study.dataset.classes, reached.per_class, strict=True)), seconds)
@@ -74,7 +75,7 @@ def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
         progress.skip("inspect", len(ids))
         return path, read_json(receipt)["seconds"]
     begun = time.monotonic()
-    _inspected(job, study, open_detector(job, trained), ids, "inspecting the pool", "inspect").save(path)
+    _inspected(study, open_detector(job, trained), ids, f"{job.title} inspecting the pool", "inspect").save(path)
     spent = time.monotonic() - begun
     write_json(receipt, {"seconds": spent})
     return path, spent
@@ -88,11 +89,11 @@ def device_of(config: Config) -> str:
     return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _trained(job: Job, study: Study, boxes: Mapping, name: str) -> Detector:
+def _trained(job: Job, study: Study, boxes: Mapping, name: str, title: str) -> Detector:
     config, path = job.config, study.workspace.cached("detectors", name, ".pth")
     detector = build_detector(config.detector, study.dataset.classes, config.seed, device_of(config))
     interim = path.with_suffix(".part.pth")
-    with current.get().phase(f"{job.title} training the detector", "train", config.training.steps) as advance:
+    with current.get().phase(f"{title} training the detector", "train", config.training.steps) as advance:
         for _ in train(detector, study.store, boxes, tuple(sorted(boxes)), config.training,
                        derived_seed(config.seed, "detector", name), interim):
             advance(1)
@@ -101,15 +102,14 @@ def _trained(job: Job, study: Study, boxes: Mapping, name: str) -> Detector:
     return detector
 
 
-def _on_test(job: Job, study: Study, detector: Detector) -> Evaluation:
+def _on_test(study: Study, detector: Detector, title: str) -> Evaluation:
     ids = study.splits.test
-    seen = _inspected(job, study, detector, ids, "measuring on the test split", "test")
+    seen = _inspected(study, detector, ids, f"{title} measuring on the test split", "test")
     return evaluate(dict(zip(ids, seen.detections, strict=True)), study.truth(ids), study.dataset.classes)
 
 
-def _inspected(job: Job, study: Study, detector: Detector, ids: tuple[ImageId, ...], title: str,
-               kind: str) -> Inspection:
-    with current.get().phase(f"{job.title} {title}", kind, len(ids)) as advance:
+def _inspected(study: Study, detector: Detector, ids: tuple[ImageId, ...], title: str, kind: str) -> Inspection:
+    with current.get().phase(title, kind, len(ids)) as advance:
         seen = inspect(detector, study.store, ids)
         advance(len(ids))
     return seen

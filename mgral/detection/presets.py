@@ -22,7 +22,7 @@ def tiny(classes: int) -> dict[str, Any]:
         "type": "RetinaNet",
         "data_preprocessor": {"type": "DetDataPreprocessor", **IMAGENET},
         "backbone": {"type": "ResNet", "depth": 18, "base_channels": 16, "stem_channels": 16, "num_stages": 4,
-                     "out_indices": (0, 1, 2, 3), "frozen_stages": -1, "norm_eval": False, "style": "pytorch",
+                     "out_indices": (0, 1, 2, 3), "frozen_stages": -1, "norm_eval": False, "style": "pytorch", "avg_down": True,
                      "norm_cfg": {"type": "BN", "requires_grad": True}},
         "neck": {"type": "FPN", "in_channels": [16, 32, 64, 128], "out_channels": 32, "num_outs": 4},
         "bbox_head": {

@@ -13,7 +13,7 @@ from mgral.data.formats import load_dataset
 from mgral.data.images import ImageStore
 from mgral.data.splits import Splits, check_budget, draw_splits, read_splits, write_splits
 from mgral.data.synthetic import write_scenes
-from mgral.errors import ConfigError, StateError
+from mgral.errors import ConfigError, DataError, StateError
 from mgral.files import canonical_json, read_json, sha256, write_json
 from mgral.study.fingerprint import dataset_hash
 from mgral.study.progress import current
@@ -80,6 +80,7 @@ def prepare(job: Job) -> Study:
                   "seed": config.seed}
     splits = _drawn_once(workspace, loaded.dataset, config, drawn_from)
     check_budget(splits, config.study.cycles, config.study.budget)
+    _check_oracle(splits, loaded.dataset)
     _images(loaded.dataset, config, workspace)
     if not workspace.splits.exists():
         boxes = {image_id: loaded.dataset.boxes[image_id] for image_id in splits.labelled}
@@ -99,6 +100,14 @@ def _drawn_once(workspace: Workspace, dataset: Dataset, config: Config, drawn_fr
                          f"another; splits are never redrawn: give the study another study.name, or delete "
                          f"{workspace.folder}")
     return read_splits(workspace.splits)
+
+
+def _check_oracle(splits: Splits, dataset: Dataset) -> None:
+    """The simulated oracle reveals boxes that are known already."""
+    unknown = [image_id for image_id in splits.pool if image_id not in dataset.boxes]
+    if unknown:
+        raise DataError(f"{dataset.root}: expected annotations for every pool image, as study.oracle is `simulated`, got "
+                        f"none for {len(unknown)} images ({', '.join(unknown[:3])}…); annotate them or take them out")
 
 
 def _folder(job: Job) -> Path:

@@ -1,0 +1,70 @@
+import dataclasses
+import math
+import typing
+
+import pytest
+import torch
+from mgral.config import SemisupConfig
+from mgral.data.dataset import Boxes
+from mgral.detection.evaluation import evaluate
+from mgral.detection.inspecting import detect
+from mgral.detection.targets import Target
+from mgral.errors import DataError
+from mgral.semisup.experiment import METHODS, balanced_mean, measure, run_experiment
+
+CONFIG = SemisupConfig(steps=2, labelled_per_step=3, unlabelled_per_step=3, threshold=0.3)
+
+
+def test_every_configured_method_is_there():
+    assert set(METHODS) == set(typing.get_args(SemisupConfig.model_fields["method"].annotation))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_same_seed_same_outcome(method, start, scenes, labelled, reward):
+    config = CONFIG.model_copy(update={"method": method})
+    first, second, third = (dataclasses.replace(
+        run_experiment(start, scenes, labelled, scenes.ids[8:16], reward, config, seed), seconds=0.0)
+        for seed in (3, 3, 4))
+    assert first == second != third
+    assert first.steps == 2
+    assert 0 <= first.map <= first.ap50 <= 1
+    assert len(first.per_class) == 3
+    assert math.isfinite(first.loss)
+    assert math.isfinite(first.balanced_loss)
+
+
+def test_the_batch_matters(start, scenes, labelled, reward):
+    first, second = (run_experiment(start, scenes, labelled, batch, reward, CONFIG, 0)
+                     for batch in (scenes.ids[8:11], scenes.ids[11:16]))
+    assert first.loss != second.loss
+    assert first.seconds > 0
+
+
+def test_measures_are_those_of_the_parts(start, scenes, reward):
+    detections, loss, balanced = measure(start, scenes, reward)
+    twin = detect(start, scenes, list(reward))
+    assert evaluate(detections, reward, start.classes) == evaluate(twin, reward, start.classes)
+    targets = [Target.of(boxes, 2.0) for boxes in reward.values()]
+    with torch.inference_mode():
+        start.eval()
+        expected = sum(value.item() for value in start.losses(scenes.pixels(list(reward)), targets).values())
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert balanced > 0
+
+
+def test_classes_weigh_alike():
+    targets = [Target(torch.zeros(3, 4), torch.tensor([0, 0, 1]), torch.zeros(0, 4)),
+               Target(torch.zeros(2, 4), torch.tensor([0, 1]), torch.zeros(0, 4))]
+    losses = [torch.tensor([1.0, 2.0, 10.0]), torch.tensor([3.0, math.nan])]
+    assert balanced_mean(losses, targets, 3) == (2 + 10) / 2  # class 2 has no box, one box of class 1 no loss
+
+
+def test_reward_images_must_not_be_trained_on(start, scenes, labelled, reward):
+    for batch, truth in ((scenes.ids[15:17], reward), (scenes.ids[8:9], labelled)):
+        with pytest.raises(ValueError, match="expected reward images apart from training images, got scene-"):
+            run_experiment(start, scenes, labelled, batch, truth, CONFIG, 0)
+
+
+def test_reward_images_must_hold_boxes(start, scenes, labelled):
+    with pytest.raises(DataError, match="expected at least one annotated box"):
+        run_experiment(start, scenes, labelled, scenes.ids[8:10], {scenes.ids[20]: Boxes.of()}, CONFIG, 0)

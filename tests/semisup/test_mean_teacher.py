@@ -1,0 +1,103 @@
+import copy
+
+import pytest
+import torch
+from mgral.config import SemisupConfig
+from mgral.data.augment import move_boxes
+from mgral.detection.randomness import stream
+from mgral.semisup.mean_teacher import follow, mean_teacher, momentum, pseudo_view
+from mgral.semisup.supervised import supervised
+
+CONFIG = SemisupConfig(steps=3, labelled_per_step=3, unlabelled_per_step=3, threshold=0.3)
+
+
+def test_the_momentum_ramp_is_that_of_soft_teacher():
+    assert [momentum(step, 0.999) for step in range(4)] == pytest.approx([0, 1 / 2, 2 / 3, 3 / 4])
+    assert momentum(998, 0.999) == pytest.approx(0.999)
+    assert momentum(5000, 0.999) == 0.999
+
+
+def test_with_the_ramp_the_teacher_is_the_mean_of_all_students(start):
+    teacher, student = copy.deepcopy(start), copy.deepcopy(start)
+    name = "model.backbone.conv1.weight"
+    seen = []
+    for step in range(3):
+        with torch.no_grad():
+            student.state_dict()[name].add_(step + 1.0)
+        seen.append(student.state_dict()[name].clone())
+        follow(teacher, student, momentum(step, 0.999))
+    torch.testing.assert_close(teacher.state_dict()[name], torch.stack(seen).mean(dim=0))
+
+
+def test_statistics_follow_and_counters_are_copied(start):
+    teacher, student = copy.deepcopy(start), copy.deepcopy(start)
+    mean, count = "model.backbone.bn1.running_mean", "model.backbone.bn1.num_batches_tracked"
+    before = teacher.state_dict()[mean].clone()
+    student.state_dict()[mean].add_(1.0)
+    student.state_dict()[count].add_(7)
+    follow(teacher, student, 0.75)
+    torch.testing.assert_close(teacher.state_dict()[mean], before + 0.25)
+    assert teacher.state_dict()[count] == student.state_dict()[count]
+
+
+def test_pseudo_labels_lie_where_the_objects_are_in_the_strong_view(start, scenes):
+    ids = scenes.ids[:6]
+    view, targets = pseudo_view(start, scenes, ids, 0.3, stream(0))
+    near = []
+    for image_id, target, matrix in zip(ids, targets, view.matrices, strict=True):
+        truth = torch.as_tensor(scenes.boxes[image_id].xyxy) * 2
+        truth = move_boxes(truth, matrix.expand(len(truth), 3, 3)).clamp(0, 64)
+        near += [(truth - box).abs().max(dim=1).values.min().item() < 8 for box in target.xyxy]
+    assert len(near) >= 6
+    assert sum(near) > 0.8 * len(near)
+
+
+def test_only_sure_boxes_become_pseudo_labels(start, scenes):
+    counts = [sum(map(len, pseudo_view(start, scenes, scenes.ids[:6], threshold, stream(0))[1]))
+              for threshold in (0.1, 0.5, 1.0)]
+    assert counts[0] > counts[1] >= counts[2] == 0
+
+
+def test_the_teacher_pass_leaves_the_teacher_as_it_is(start, scenes):
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    pseudo_view(start, scenes, scenes.ids[:4], 0.3, stream(0))
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+
+
+@pytest.mark.parametrize("method", [mean_teacher, supervised])
+def test_the_start_stays_as_it_is_and_the_same_seed_gives_the_same_weights(method, start, scenes, labelled):
+    before = {name: value.clone() for name, value in start.state_dict().items()}
+    first, second, third = (method(start, scenes, labelled, scenes.ids[8:16], CONFIG, seed).state_dict()
+                            for seed in (0, 0, 1))
+    assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+    assert any(not torch.equal(value, third[name]) for name, value in first.items())
+    assert any(not torch.equal(value, before[name]) for name, value in first.items())
+
+
+@pytest.mark.parametrize("method", [mean_teacher, supervised])
+def test_the_result_is_ready_to_evaluate(method, start, scenes, labelled):
+    assert not method(start, scenes, labelled, scenes.ids[8:16], CONFIG, 0).training
+
+
+def test_without_weight_the_unlabelled_images_teach_nothing(start, scenes, labelled):
+    """But batch norm sees them: so the two differ from each other through their statistics only when it trains."""
+    config = CONFIG.model_copy(update={"unlabelled_weight": 0.0, "steps": 1})
+    frozen = copy.deepcopy(start)
+    results = [mean_teacher(frozen, scenes, labelled, ids, config, 0).state_dict()
+               for ids in (scenes.ids[8:12], scenes.ids[12:16])]
+    names = [name for name in results[0] if name.endswith("retina_reg.bias")]
+    for name in names:
+        torch.testing.assert_close(results[0][name], results[1][name], atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(("method", "known", "unknown"), [
+    (mean_teacher, 0, 2), (mean_teacher, 2, 0), (supervised, 0, 2)])
+def test_nothing_to_learn_from_is_refused(method, known, unknown, start, scenes, labelled):
+    with pytest.raises(ValueError, match="expected at least one item to draw from, got none"):
+        method(start, scenes, dict(list(labelled.items())[:known]), scenes.ids[8:8 + unknown], CONFIG, 0)
+
+
+def test_the_baseline_does_not_look_at_unlabelled_images(start, scenes, labelled):
+    first, second = (supervised(start, scenes, labelled, ids, CONFIG, 0).state_dict() for ids in ((), scenes.ids[8:]))
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
