@@ -6,11 +6,15 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.arguments import job_of, parser
 from mgral import __version__
 from mgral.errors import MgralError
 from mgral.study.progress import LineProgress, current
+
+if TYPE_CHECKING:
+    from mgral.study.opened import Job
 
 
 def main() -> None:
@@ -54,7 +58,7 @@ def _add(commands, name: str, work: Callable[[argparse.Namespace], None], what: 
     return made
 
 
-def _job(options: argparse.Namespace):
+def _job(options: argparse.Namespace) -> Job:
     return job_of(options.params, options.workdir, options.data, getattr(options, "strategy", None),
                   getattr(options, "cycle", 1))
 
@@ -100,14 +104,17 @@ def _import(options: argparse.Namespace) -> None:
     print(f"{job.title} annotations taken from {options.file}; snapshot {snapshot}")
 
 
-def _where_next(job) -> str:
-    space = job.workspace
+def _where_next(job: Job) -> str:
+    from tasks.runs import open_tracker
+
+    space, tracker = job.workspace, open_tracker(job)
     return f"""
 Look next:
   learning curves          {space.report / 'learning_curve.png'}
   chosen images            {space.folder}/{job.strategy}/*/chosen.jpg
   for annotators (COCO)    {space.folder}/{job.strategy}/*/preannotations.json
-  compare runs in MLflow   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///{space.mlruns / 'mlflow.db'}"""
+  compare runs in MLflow   mlflow ui --host 127.0.0.1 --backend-store-uri sqlite:///{space.mlruns / 'mlflow.db'}
+      and open             http://127.0.0.1:5000/#/experiments/{tracker.experiment}/runs?compareRunsMode=CHART"""
 
 
 if __name__ == "__main__":

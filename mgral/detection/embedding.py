@@ -17,7 +17,7 @@ def embed(features: Sequence[Tensor], contents: Sequence[tuple[int, int]], canva
 
     The paper pools a neck 256 wide and leaves the levels open. Here, with L levels of width D: the mean over levels of
     the global average when D = 256; otherwise means and standard deviations of all levels one after another
-    (2 × L × D numbers; 256 for the tiny preset), brought to 256 by zero padding or a fixed random orthogonal projection.
+    (2 × L × D numbers; 256 for the tiny preset), brought to 256 by zeros or a fixed random orthogonal projection.
     """
     pooled = [_pool(level, contents, canvas) for level in features]
     if features[0].shape[1] == EMBEDDING:

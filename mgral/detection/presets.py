@@ -16,23 +16,28 @@ def tiny(classes: int) -> dict[str, Any]:
     """A RetinaNet of 0.8 M parameters for images of about 64 to 320 pixels, meant to be trained from scratch.
 
     ResNet-18 with 16 base channels, FPN of 32 channels on strides 4 to 32, three anchors a cell (areas of 16, 32, 64
-    and 128 pixels squared). Batch norm learns and keeps running statistics, as nothing is pretrained.
+    and 128 pixels squared). What makes a short training work, measured at equal steps: batch norm that learns in the
+    backbone and on each level of the neck, group norm in the head that the levels share, more positives (IoU from .4)
+    and a GIoU loss.
     """
+    norm = {"type": "BN", "requires_grad": True}
     return {
         "type": "RetinaNet",
         "data_preprocessor": {"type": "DetDataPreprocessor", **IMAGENET},
         "backbone": {"type": "ResNet", "depth": 18, "base_channels": 16, "stem_channels": 16, "num_stages": 4,
-                     "out_indices": (0, 1, 2, 3), "frozen_stages": -1, "norm_eval": False, "style": "pytorch", "avg_down": True,
-                     "norm_cfg": {"type": "BN", "requires_grad": True}},
-        "neck": {"type": "FPN", "in_channels": [16, 32, 64, 128], "out_channels": 32, "num_outs": 4},
+                     "out_indices": (0, 1, 2, 3), "frozen_stages": -1, "norm_cfg": norm, "norm_eval": False,
+                     "avg_down": True},
+        "neck": {"type": "FPN", "in_channels": [16, 32, 64, 128], "out_channels": 32, "num_outs": 4, "norm_cfg": norm},
         "bbox_head": {
             "type": "RetinaHead", "num_classes": classes, "in_channels": 32, "feat_channels": 32, "stacked_convs": 1,
+            "norm_cfg": {"type": "GN", "num_groups": 8}, "reg_decoded_bbox": True,
             "anchor_generator": {"type": "AnchorGenerator", "octave_base_scale": 4, "scales_per_octave": 1,
                                  "ratios": [0.5, 1.0, 2.0], "strides": [4, 8, 16, 32]},
-            "bbox_coder": {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4, "target_stds": [1.0] * 4},
+            "bbox_coder": {"type": "DeltaXYWHBBoxCoder", "target_means": [0.0] * 4,
+                           "target_stds": [0.1, 0.1, 0.2, 0.2]},
             "loss_cls": {"type": "FocalLoss", "use_sigmoid": True, "gamma": 2.0, "alpha": 0.25, "loss_weight": 1.0},
-            "loss_bbox": {"type": "L1Loss", "loss_weight": 1.0}},
-        "train_cfg": {"assigner": {"type": "MaxIoUAssigner", "pos_iou_thr": 0.5, "neg_iou_thr": 0.4,
+            "loss_bbox": {"type": "GIoULoss", "loss_weight": 2.0}},
+        "train_cfg": {"assigner": {"type": "MaxIoUAssigner", "pos_iou_thr": 0.4, "neg_iou_thr": 0.3,
                                    "min_pos_iou": 0.01, "ignore_iof_thr": 0.5},
                       "sampler": {"type": "PseudoSampler"}, "allowed_border": -1, "pos_weight": -1, "debug": False},
         "test_cfg": {"nms_pre": 1000, "min_bbox_size": 0, "score_thr": 0.05,

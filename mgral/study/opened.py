@@ -106,8 +106,8 @@ def _check_oracle(splits: Splits, dataset: Dataset) -> None:
     """The simulated oracle reveals boxes that are known already."""
     unknown = [image_id for image_id in splits.pool if image_id not in dataset.boxes]
     if unknown:
-        raise DataError(f"{dataset.root}: expected annotations for every pool image, as study.oracle is `simulated`, got "
-                        f"none for {len(unknown)} images ({', '.join(unknown[:3])}…); annotate them or take them out")
+        raise DataError(f"{dataset.root}: expected annotations for every pool image, as study.oracle is `simulated`, "
+                        f"got none for {len(unknown)} images ({', '.join(unknown[:3])}…); annotate or remove them")
 
 
 def _folder(job: Job) -> Path:

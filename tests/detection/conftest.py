@@ -31,7 +31,8 @@ model = dict(
                        loss_cls=dict(type='CrossEntropyLoss'), loss_bbox=dict(type='L1Loss'))),
     train_cfg=dict(
         rpn=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=.7, neg_iou_thr=.3, min_pos_iou=.3),
-                 sampler=dict(type='RandomSampler', num=64, pos_fraction=.5, add_gt_as_proposals=False), allowed_border=-1, pos_weight=-1),
+                 sampler=dict(type='RandomSampler', num=64, pos_fraction=.5, add_gt_as_proposals=False),
+                 allowed_border=-1, pos_weight=-1),
         rpn_proposal=dict(nms_pre=200, max_per_img=100, nms=dict(type='nms', iou_threshold=.7), min_bbox_size=0),
         rcnn=dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=.5, neg_iou_thr=.5, min_pos_iou=.5),
                   sampler=dict(type='RandomSampler', num=64, pos_fraction=.25), pos_weight=-1)),

@@ -1,10 +1,12 @@
 import numpy as np
 import pytest
 import torch
-from mgral.config import TrainingConfig
+
+from mgral.config import DetectorConfig, TrainingConfig
+from mgral.detection.building import build_detector
 from mgral.detection.inspecting import detect, evaluating, inspect
 from mgral.detection.training import train
-from tests.detection.scenes import Scenes
+from tests.detection.scenes import CLASSES, Scenes
 
 
 @pytest.fixture(scope="module")
@@ -12,8 +14,9 @@ def scenes():
     return Scenes(8)
 
 
-@pytest.fixture
-def learned(detector, scenes):
+@pytest.fixture(scope="module")
+def learned(scenes):
+    detector = build_detector(DetectorConfig(image_size=64), CLASSES, seed=0)
     list(train(detector, scenes, scenes.boxes, scenes.ids, TrainingConfig(steps=60, lr=5e-3), 0))
     return detector
 

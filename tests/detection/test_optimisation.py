@@ -1,5 +1,8 @@
+from itertools import pairwise
+
 import pytest
 import torch
+
 from mgral.detection.optimisation import Optimiser, one_cycle
 from mgral.errors import TrainingError
 
@@ -7,8 +10,8 @@ from mgral.errors import TrainingError
 def test_the_learning_rate_rises_for_a_tenth_and_falls_to_nearly_nothing():
     rates = [one_cycle(step, 100, 0.01) for step in range(100)]
     assert rates[9] == pytest.approx(0.01)
-    assert all(first < second for first, second in zip(rates[:9], rates[1:10], strict=True))
-    assert all(first > second for first, second in zip(rates[9:], rates[10:], strict=False))
+    assert all(first < second for first, second in pairwise(rates[:10]))
+    assert all(first > second for first, second in pairwise(rates[9:]))
     assert rates[0] == pytest.approx(0.01 / 25 + 0.01 * 24 / 25 * 0.0244717, rel=1e-4)
     assert 0 < rates[-1] < 0.01 / 1000
 

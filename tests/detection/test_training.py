@@ -3,6 +3,7 @@ from itertools import islice
 
 import pytest
 import torch
+
 from mgral.config import DetectorConfig, TrainingConfig
 from mgral.data.dataset import Boxes
 from mgral.detection.building import build_detector

@@ -4,6 +4,7 @@ import typing
 
 import pytest
 import torch
+
 from mgral.config import SemisupConfig
 from mgral.data.dataset import Boxes
 from mgral.detection.evaluation import evaluate
