@@ -71,7 +71,7 @@ class Tracker:
             found = self._client.get_experiment_by_name(experiment)
             self.experiment = found.experiment_id if found else self._client.create_experiment(
                 experiment, artifact_location=(folder / "artifacts").as_uri(),
-                tags={"mlflow.experimentKind": "custom_model_development",  # else the UI opens on its pages for chatbots
+                tags={"mlflow.experimentKind": "custom_model_development",  # else the UI opens on chatbots
                       "mlflow.experiment.primaryMetric.name": "map",
                       "mlflow.experiment.primaryMetric.greaterIsBetter": "true"})
             with sqlite3.connect(self.database) as connection:

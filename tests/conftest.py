@@ -9,8 +9,7 @@ os.environ["DO_NOT_TRACK"] = "1"
 os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
 os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
 os.environ["DVC_NO_ANALYTICS"] = "1"
-# Waiting threads that spin steal the processor from the other test process.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # as flows/ sets it; threads that wait for one another only cost time
 
 from pathlib import Path
 

@@ -38,6 +38,7 @@ def test_gradients_are_clipped():
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing(value):
     weight = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(weight.weight)
     before = weight.weight.clone()
     with pytest.raises(TrainingError, match=f"step 8: expected a finite loss, got {value} on images a, b; try"):
         Optimiser(weight, 10, 0.1, 0.0, 1.0).step(7, weight.weight.sum() * float(value), ["a", "b"])
