@@ -10,7 +10,7 @@ def clusters(points: np.ndarray, count: int, seed: int) -> np.ndarray:
     """The k-means cluster (N,) of each point (N, d); `count` clusters, or N if that is less."""
     points = np.ascontiguousarray(points, dtype=np.float32)
     count = min(count, len(points))
-    means = faiss.Kmeans(points.shape[1], count, niter=20, seed=seed, min_points_per_centroid=1,
+    means = faiss.Kmeans(points.shape[1], count, niter=20, seed=seed % 2**31, min_points_per_centroid=1,
                          max_points_per_centroid=max(256, len(points) // count))
     means.train(points)
     return nearest(points, means.centroids)[1]

@@ -23,3 +23,8 @@ def test_the_nearest_by_hand():
     distance, row = nearest(np.array([[0.0, 0], [3, 4]]), np.array([[0.0, 1], [3, 4], [9, 9]]))
     assert distance.tolist() == [1, 0]
     assert row.tolist() == [0, 1]
+
+
+def test_any_seed_will_do():
+    points = np.random.default_rng(0).normal(size=(30, 4))
+    np.testing.assert_array_equal(clusters(points, 3, seed=2**62), clusters(points, 3, seed=2**62))
