@@ -33,7 +33,6 @@ def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None 
     """
     from mgral.config import read_config
     from mgral.errors import ConfigError
-    from mgral.study.opened import Job
 
     config = read_config(params)
     study = config.study
@@ -43,4 +42,6 @@ def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None 
         raise ConfigError(f"--strategy: expected one of {params}'s study ({', '.join(known)}), got {strategy}")
     if not 1 <= cycle <= study.cycles:
         raise ConfigError(f"--cycle: expected 1 to {study.cycles} (study.cycles in {params}), got {cycle}")
+    from mgral.study.opened import Job  # heavy, and not needed to find a fault in the settings
+
     return Job(config, workdir, data, strategy, cycle, params)

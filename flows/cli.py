@@ -64,12 +64,12 @@ def _job(options: argparse.Namespace) -> Job:
 
 
 def _run(options: argparse.Namespace) -> None:
+    job = _job(options)
     from flows.plan import planned_work
     from flows.study import run_study
     from mgral.files import write_json
     from mgral.report.summary import table_text
 
-    job = _job(options)
     current.get().expect(planned_work(job))
     result = run_study(job)
     print(table_text(result))
@@ -79,27 +79,27 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _check(options: argparse.Namespace) -> None:
+    job = _job(options)
     from flows.plan import check_stages, in_words
     from tasks.prepare import prepare_data
 
-    job = _job(options)
     print(in_words(job, prepare_data(job)))
     check_stages(job)
 
 
 def _cycle(options: argparse.Namespace) -> None:
+    job = _job(options)
     from flows.cycle import run_cycle
 
-    job = _job(options)
     result = run_cycle(job)
     print(f"{job.title} {result.labelled} labelled, mAP {result.map:.3f}, AP50 {result.ap50:.3f}; "
           f"chose {len(result.chosen)} ({result.origin}), snapshot {result.snapshot}")
 
 
 def _import(options: argparse.Namespace) -> None:
+    job = _job(options)
     from tasks.annotation import import_corrected
 
-    job = _job(options)
     snapshot = import_corrected(job, options.file)
     print(f"{job.title} annotations taken from {options.file}; snapshot {snapshot}")
 

@@ -1,6 +1,7 @@
 """The command line as a person meets it: help, and one clear line for each thing that is wrong."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -75,3 +76,27 @@ def test_splits_are_never_redrawn(tmp_path):
     assert "splits are never redrawn" in said.stderr
     assert (tmp_path / "runs/quick/prepared/splits.json").read_bytes() == splits
     assert json.loads(splits)["sha256"]
+
+
+def test_corrected_annotations_make_a_new_version(quick, tmp_path):
+    """A person moves one box of the last batch; the snapshot changes, and back with the box moved back."""
+    workdir = tmp_path / "work"
+    shutil.copytree(quick.workdir, workdir)
+    original = workdir / "runs/quick/mgral/2/annotations.json"
+    content = json.loads(original.read_text())
+    first = json.dumps(content)
+    content["annotations"][0]["bbox"][2] -= 1
+    before = (workdir / "runs/quick/mgral/2/snapshot.json").read_bytes()
+    for text, same in ((json.dumps(content), False), (first, True)):
+        (tmp_path / "corrected.json").write_text(text)
+        said = mgral("import", "--params", "examples/quick.yaml", "--workdir", str(workdir), "--cycle", "2",
+                     str(tmp_path / "corrected.json"))
+        assert said.returncode == 0, said.stderr
+        assert ((workdir / "runs/quick/mgral/2/snapshot.json").read_bytes() == before) is same
+
+
+def test_annotations_that_later_cycles_were_built_on_stay(quick):
+    said = mgral("import", "--params", "examples/quick.yaml", "--workdir", str(quick.workdir), "--cycle", "1",
+                 str(quick.workdir / "runs/quick/mgral/1/annotations.json"))
+    assert said.returncode == 2
+    assert "expected no cycle after 1 to be built on its annotations" in said.stderr

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ def experiments(workdir: Path) -> int:
     if not path.exists():
         return 0
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as connection:
+        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
             return connection.execute("select count(*) from experiment").fetchone()[0]
     except sqlite3.OperationalError:  # not made yet
         return 0
@@ -45,7 +46,7 @@ def kill_when(reached: Callable[[Path], bool], workdir: Path) -> None:
         assert time.monotonic() < deadline, "the point was never reached"
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
 def without_times(results: dict) -> dict:
@@ -73,7 +74,7 @@ def test_every_experiment_was_run_once(killed, quick):
            "where t.key = 'mgral.key'"
     counts = []
     for one in (killed, quick):
-        with sqlite3.connect(one.workdir / "mlruns" / "mlflow.db") as connection:
+        with closing(sqlite3.connect(one.workdir / "mlruns" / "mlflow.db")) as connection:
             counts.append(connection.execute(runs).fetchone())
     assert counts[0] == counts[1]
     assert counts[0][0] == counts[0][1]
