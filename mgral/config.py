@@ -28,9 +28,9 @@ class SyntheticConfig(Section):
     """The scenes that `mgral.data.synthetic` draws when `data.format` is `synthetic`."""
 
     pool: AtLeastOne = 600
-    reward: AtLeastOne = 100
-    test: AtLeastOne = 200
-    image_size: Annotated[int, Field(ge=32)] = 96
+    reward: AtLeastOne = 120
+    test: AtLeastOne = 300
+    image_size: Annotated[int, Field(ge=32)] = 64
     duplicates: Fraction = 0.35
     """Share of the pool that are near-copies of another pool image."""
     empty: Fraction = 0.15
@@ -64,7 +64,7 @@ class DetectorConfig(Section):
     """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
     weights: str | None = None
     """A checkpoint's path, or `torchvision://…`; trained from scratch without it."""
-    image_size: Annotated[int, Field(ge=32)] = 96
+    image_size: Annotated[int, Field(ge=32)] = 256
     """Longest side, in pixels, of the images that the detector sees."""
 
 
@@ -73,7 +73,7 @@ class TrainingConfig(Section):
 
     steps: AtLeastOne = 300
     batch_size: AtLeastOne = 8
-    lr: Positive = 2e-3
+    lr: Positive = 3e-3
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
     clip_norm: Positive = 10.0
     checkpoint_every: AtLeastOne = 100
@@ -83,13 +83,13 @@ class SemisupConfig(Section):
     """One semi-supervised experiment, started from the cycle's checkpoint."""
 
     method: Literal["mean_teacher", "supervised"] = "mean_teacher"
-    steps: AtLeastOne = 40
+    steps: AtLeastOne = 30
     labelled_per_step: AtLeastOne = 8
     unlabelled_per_step: AtLeastOne = 8
     lr: Positive = 5e-4
     weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
     clip_norm: Positive = 10.0
-    threshold: Fraction = 0.5
+    threshold: Fraction = 0.2
     """Least teacher score of a pseudo label."""
     unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
     ema_momentum: Fraction = 0.999
@@ -102,15 +102,15 @@ Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]
 class TableConfig(Section):
     """The lookup table: which experiments are run beforehand, what is measured, how a batch is described."""
 
-    records: Annotated[int, Field(ge=4)] = 16
-    design: Literal["random", "spread"] = "random"
-    reward: Literal["map", "ap50", "balanced_loss"] = "map"
+    records: Annotated[int, Field(ge=4)] = 12
+    design: Literal["random", "spread"] = "spread"
+    reward: Literal["map", "ap50", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
-    representation: tuple[Block, ...] = ("mean",)
-    estimator: Literal["inverse_distance", "ridge"] = "inverse_distance"
+    representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
+    estimator: Literal["inverse_distance", "ridge"] = "ridge"
     metric: Literal["l2", "cosine"] = "l2"
     neighbours: AtLeastOne = 5
-    fallback_cap: Count = 4
+    fallback_cap: Count = 2
     """Most real experiments that a cycle's search may ask for."""
 
 
@@ -124,7 +124,7 @@ class SearchConfig(Section):
     """The paper's 3.5e-4 is made for thousands of iterations."""
     baseline: Literal["paper", "ema", "rloo"] = "rloo"
     baseline_decay: Fraction = 0.5
-    caution: Annotated[float, Field(ge=0.0)] = 0.0
+    caution: Annotated[float, Field(ge=0.0)] = 1.0
     """The search maximises estimate - caution × its standard deviation; the paper's has no caution."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     clip_norm: Positive = 1.0
