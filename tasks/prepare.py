@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from mgral.study.opened import Job, open_study
-from mgral.study.progress import current
 from mgral.study.snapshot import version
 from tasks.engine import step
 
@@ -24,8 +23,6 @@ class Prepared:
 @step("prepare data")
 def prepare_data(job: Job) -> Prepared:
     study = open_study(job)
-    for note in study.notes:
-        current.get().note(note)
     splits = study.splits
     return Prepared(len(splits.labelled), len(splits.pool), len(splits.reward), len(splits.test),
                     version(study.workspace, job.strategy, 0))

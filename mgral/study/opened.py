@@ -51,7 +51,6 @@ class Study:
     dataset: Dataset
     source: str
     splits: Splits
-    notes: tuple[str, ...]
 
     @functools.cached_property
     def store(self) -> ImageStore:
@@ -87,7 +86,9 @@ def prepare(job: Job) -> Study:
         take_snapshot(workspace, job.strategy, 0, loaded.dataset, drawn_from["dataset"], boxes)
         write_json(workspace.source, drawn_from)
         write_splits(workspace.splits, splits)  # last: where it stands, all of the preparation stands
-    return Study(config, workspace, loaded.dataset, drawn_from["dataset"], splits, loaded.notes)
+    for note in loaded.notes:
+        current.get().note(note)
+    return Study(config, workspace, loaded.dataset, drawn_from["dataset"], splits)
 
 
 def _drawn_once(workspace: Workspace, dataset: Dataset, config: Config, drawn_from: dict) -> Splits:
