@@ -1,10 +1,15 @@
-"""The arguments that all commands share."""
+"""What all commands share: their arguments, and how they end."""
 
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mgral.errors import MgralError
+from mgral.study.progress import LineProgress, current
 
 if TYPE_CHECKING:
     from mgral.study.opened import Job
@@ -45,3 +50,17 @@ def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None 
     from mgral.study.opened import Job  # heavy, and not needed to find a fault in the settings
 
     return Job(config, workdir, data, strategy, cycle, params)
+
+
+def guarded(work: Callable[[], object]) -> None:
+    """Runs a command that says how far it is; a fault of the world ends it with one line a problem and status 2."""
+    current.set(LineProgress())
+    try:
+        work()
+    except MgralError as error:
+        for problem in error.problems:
+            print(f"mgral: {problem}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("mgral: interrupted; the same command goes on where it was", file=sys.stderr)
+        sys.exit(130)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.arguments import job_of, parser
+from flows.arguments import guarded, job_of, parser
 from mgral import __version__
-from mgral.errors import MgralError
-from mgral.study.progress import LineProgress, current
+from mgral.study.progress import current
 
 if TYPE_CHECKING:
     from mgral.study.opened import Job
@@ -20,20 +18,6 @@ if TYPE_CHECKING:
 def main() -> None:
     options = _command().parse_args()
     guarded(lambda: options.work(options))
-
-
-def guarded(work: Callable[[], object]) -> None:
-    """Runs a command that says how far it is; a fault of the world ends it with one line a problem and status 2."""
-    current.set(LineProgress())
-    try:
-        work()
-    except MgralError as error:
-        for problem in error.problems:
-            print(f"mgral: {problem}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("mgral: interrupted; the same command goes on where it was", file=sys.stderr)
-        sys.exit(130)
 
 
 def _command() -> argparse.ArgumentParser:

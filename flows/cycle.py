@@ -10,7 +10,7 @@ from pathlib import Path
 from prefect import flow, get_run_logger
 from prefect.runtime import flow_run
 
-from flows.arguments import job_of, parser
+from flows.arguments import guarded, job_of, parser
 from mgral.study.opened import Job
 from mgral.study.progress import LineProgress, current
 from mgral.study.results import CycleResult
@@ -61,6 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from flows.cli import guarded
-
     guarded(main)

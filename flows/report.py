@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flows.arguments import job_of, parser
+from flows.arguments import guarded, job_of, parser
 from flows.study import run_report
 
 
@@ -12,6 +12,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    from flows.cli import guarded
-
     guarded(main)

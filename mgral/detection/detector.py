@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from mgral.config import DetectorConfig
+from mgral.detection.anchors import AnchorHead
 from mgral.detection.embedding import embed
-from mgral.detection.heads import Features, Found, Losses, head_of
+from mgral.detection.heads import DenseHead, Features, Found, Head, Losses, ProposalHead
 from mgral.detection.targets import Target
+from mgral.errors import ConfigError
 
 LOCATIONS = 50
 """K of `Inspection.class_scores`."""
@@ -101,3 +103,16 @@ class Channels(nn.Module):
 
 def _canvas(pixels: Tensor) -> tuple[int, int]:
     return pixels.shape[-2], pixels.shape[-1]
+
+
+def head_of(model: nn.Module) -> Head:
+    """The fastest head that gives this model's own numbers.
+
+    Raises:
+        ConfigError: neither a one-stage nor a two-stage detector, or one of several heads.
+    """
+    if hasattr(model, "roi_head") and hasattr(model, "rpn_head") and hasattr(model.roi_head, "predict_bbox"):
+        return ProposalHead(model)
+    if hasattr(model, "bbox_head") and hasattr(model.bbox_head, "predict_by_feat"):
+        return AnchorHead(model.bbox_head) if AnchorHead.fits(model.bbox_head) else DenseHead(model.bbox_head)
+    raise ConfigError(f"expected a one-stage or two-stage detector, got {type(model).__name__}")

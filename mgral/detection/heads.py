@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from mgral.detection.targets import Target
-from mgral.errors import ConfigError
 
 Features = Sequence[Tensor]
 """Maps of the neck, (B, D, h, w) each, finest first."""
@@ -45,21 +44,6 @@ class Head(ABC):
         starts = [sum(sizes[:row]) for row in range(len(sizes))]
         return [self.losses(part, targets[start:start + size], canvas)
                 for part, start, size in zip(parts, starts, sizes, strict=True)]
-
-
-def head_of(model: nn.Module) -> Head:
-    """The fastest head that gives this model's own numbers.
-
-    Raises:
-        ConfigError: neither a one-stage nor a two-stage detector, or one of several heads.
-    """
-    from mgral.detection.anchors import AnchorHead
-
-    if hasattr(model, "roi_head") and hasattr(model, "rpn_head") and hasattr(model.roi_head, "predict_bbox"):
-        return ProposalHead(model)
-    if hasattr(model, "bbox_head") and hasattr(model.bbox_head, "predict_by_feat"):
-        return AnchorHead(model.bbox_head) if AnchorHead.fits(model.bbox_head) else DenseHead(model.bbox_head)
-    raise ConfigError(f"expected a one-stage or two-stage detector, got {type(model).__name__}")
 
 
 class DenseHead(Head):

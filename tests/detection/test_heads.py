@@ -4,7 +4,8 @@ import torch
 from mgral.config import DetectorConfig
 from mgral.detection.anchors import AnchorHead
 from mgral.detection.building import build_detector
-from mgral.detection.heads import DenseHead, head_of, quality_loss, surest
+from mgral.detection.detector import head_of
+from mgral.detection.heads import DenseHead, quality_loss, surest
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
 from tests.detection.scenes import CLASSES, target
