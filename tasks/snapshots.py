@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def commit_stage(root: Path, stage: str, params: Path) -> bool:
     from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
+    logging.getLogger("dvc").setLevel(logging.WARNING)  # else it reports every lock file it writes, twice
     try:
         with Repo(str(root)) as repo:
             if stage not in {one.addressing for one in repo.index.stages}:
