@@ -31,8 +31,8 @@ def record_cycle(job: Job, trained: Trained, table: Filled | None, choice: Chose
     result.write(job.workspace.cycle(job.strategy, job.cycle) / "result.json")
     spent = {**trained.seconds, **({} if table is None else table.seconds), **choice.seconds, **seconds}
     write_json(job.workspace.seconds(job.strategy, job.cycle), spent)
-    _track_cycle(job, trained, result, spent)
-    show_text(f"cycle-{job.strategy}-{job.cycle}", _cycle_markdown(job, result), "What this cycle chose")
+    link = _track_cycle(job, trained, result, spent)
+    show_text(f"cycle-{job.strategy}-{job.cycle}", _cycle_markdown(job, result, link), "What this cycle chose")
     return result
 
 
@@ -73,7 +73,8 @@ def _strategy_result(job: Job, strategy: str, trained: Trained) -> StrategyResul
     return StrategyResult(strategy, cycles, final, (*seconds, trained.seconds))
 
 
-def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mapping[str, float]) -> None:
+def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mapping[str, float]) -> str:
+    """Closes the cycle's run; returns its address in MLflow's UI, where that runs with its own defaults."""
     tracker, folder = open_tracker(job), job.workspace.cycle(job.strategy, job.cycle)
     run = cycle_run(job, tracker, trained.snapshot)
     run.dataset(job.workspace.snapshot(job.strategy, job.cycle - 1), trained.snapshot, "labelled")
@@ -85,6 +86,7 @@ def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mappi
         run.artifact(folder / name)
     run.finish()
     study_run(job, tracker).metrics({"map": result.map, "ap50": result.ap50}, step=result.labelled)
+    return f"http://127.0.0.1:5000/#/experiments/{tracker.experiment}/runs/{run.run_id}"
 
 
 def _track_study(job: Job, result: StrategyResult) -> None:
@@ -96,11 +98,11 @@ def _track_study(job: Job, result: StrategyResult) -> None:
     run.finish()
 
 
-def _cycle_markdown(job: Job, result: CycleResult) -> str:
+def _cycle_markdown(job: Job, result: CycleResult, link: str) -> str:
     folder = job.workspace.cycle(job.strategy, job.cycle).resolve()
     mlflow = f"mlflow ui --backend-store-uri sqlite:///{(job.workspace.mlruns / 'mlflow.db').resolve()}"
     chosen = "\n".join(f"- {image_id}" for image_id in result.chosen)
     return (f"# {job.strategy}, cycle {job.cycle}\n\n"
             f"{result.labelled} labelled: mAP {result.map:.3f}, AP50 {result.ap50:.3f}. {result.verdict}\n\n"
-            f"Snapshot {result.snapshot}. Files in `{folder}`. Runs: `{mlflow}`\n\n"
+            f"Snapshot {result.snapshot}. Files in `{folder}`. [MLflow run]({link}), once `{mlflow}` runs.\n\n"
             f"## {len(result.chosen)} chosen images ({result.origin})\n\n{chosen}\n")
