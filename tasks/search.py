@@ -25,7 +25,7 @@ from mgral.study.progress import current
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
-from tasks.table import Filled, fitted, open_laboratory, pool_of, representation
+from tasks.table import Filled, divided, fitted, open_laboratory, representation
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,7 @@ def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
     """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
     begun, study = time.monotonic(), open_study(job)
     seen = Inspection.load(view)
-    pool = pool_of(job, seen)
-    known = tuple(image_id for image_id in seen.ids if image_id not in set(pool))
+    pool, known = divided(job, seen)
     truth = study.dataset.boxes if job.strategy == "rare_first" else None
     rng = np.random.default_rng(derived_seed(job.config.seed, job.strategy, job.cycle))
     ids = choose(job.strategy, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
@@ -84,7 +83,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     reward = TableReward(represent, fitted(config.table, represent, records), _experiment(job, laboratory), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))
-    pool = pool_of(job, seen)
+    pool, _ = divided(job, seen)
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", filled.scope), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]

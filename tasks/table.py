@@ -86,8 +86,7 @@ def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
 
 def representation(job: Job, view: Inspection) -> Representation:
     """How a batch of this cycle's pool is described to the estimator."""
-    pool = pool_of(job, view)
-    known = tuple(image_id for image_id in view.ids if image_id not in set(pool))
+    pool, known = divided(job, view)
     seed = derived_seed(job.config.seed, "representation")
     return Representation(job.config.table.representation, view, pool, known, job.config.study.budget, seed)
 
@@ -114,8 +113,7 @@ def _judged(job: Job, trained: Trained, view: Inspection, records: list[Record])
 
 def _run_design(job: Job, laboratory: Laboratory, view: Inspection) -> list[Record]:
     config, progress = job.config, current.get()
-    pool = pool_of(job, view)
-    known = tuple(image_id for image_id in view.ids if image_id not in set(pool))
+    pool, known = divided(job, view)
     batches = design_batches(config.table, view, pool, known, config.study.budget,
                              derived_seed(config.seed, "design", laboratory.scope))
     progress.skip("experiment", sum(laboratory.known(batch) for batch in batches))
@@ -140,11 +138,12 @@ def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, outc
     return run.run_id
 
 
-def pool_of(job: Job, view: Inspection) -> tuple[ImageId, ...]:
-    """The images that may be chosen: all that the detector was shown and that are not labelled yet."""
+def divided(job: Job, view: Inspection) -> tuple[tuple[ImageId, ...], tuple[ImageId, ...]]:
+    """The images that the detector was shown: those that may be chosen, and those that are labelled already."""
     study = open_study(job)
-    known = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
-    return tuple(image_id for image_id in view.ids if image_id not in known)
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    return (tuple(image_id for image_id in view.ids if image_id not in boxes),
+            tuple(image_id for image_id in view.ids if image_id in boxes))
 
 
 def _row(record: Record) -> dict[str, object]:
