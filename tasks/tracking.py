@@ -41,10 +41,6 @@ class Run:
         if not self.finished:
             self._client.log_artifact(self.run_id, str(path), folder)
 
-    def table(self, rows: Mapping[str, list], name: str) -> None:
-        if not self.finished:
-            self._client.log_table(self.run_id, dict(rows), name)
-
     def dataset(self, path: Path, digest: str, name: str) -> None:
         """Names the labelled set that was trained on: `digest` is its snapshot's MD5, the version DVC knows it by."""
         if not self.finished:

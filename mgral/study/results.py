@@ -52,13 +52,6 @@ class FinalResult:
     per_class: Mapping[str, float | None]
     snapshot: str
 
-    @classmethod
-    def read(cls, path: Path) -> FinalResult:
-        return cls(**read_json(path))
-
-    def write(self, path: Path) -> None:
-        write_json(path, asdict(self))
-
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
