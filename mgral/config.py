@@ -79,21 +79,37 @@ class TrainingConfig(Section):
     checkpoint_every: AtLeastOne = 100
 
 
+Weight = Annotated[float, Field(ge=0.0)]
+
+
+class MeanTeacherConfig(Section):
+    threshold: Fraction = 0.2
+    """Least teacher score of a pseudo label."""
+    weight: Weight = 1.0
+    """Of the losses on unlabelled images."""
+
+
 class SemisupConfig(Section):
-    """One semi-supervised experiment, started from the cycle's checkpoint."""
+    """One semi-supervised training: an experiment starts from the cycle's checkpoint, a comparison of methods from the
+    detector's first weights. The section named as the method holds what only that method knows."""
 
     method: Literal["mean_teacher", "supervised"] = "mean_teacher"
     steps: AtLeastOne = 30
     labelled_per_step: AtLeastOne = 8
     unlabelled_per_step: AtLeastOne = 8
     lr: Positive = 5e-4
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
+    weight_decay: Weight = 0.05
     clip_norm: Positive = 10.0
-    threshold: Fraction = 0.2
-    """Least teacher score of a pseudo label."""
-    unlabelled_weight: Annotated[float, Field(ge=0.0)] = 1.0
     ema_momentum: Fraction = 0.999
     """The ramp min(ema_momentum, 1 - 1/(t+1)) ends here (algorithm of Soft Teacher's reference code)."""
+    checkpoint_every: AtLeastOne = 500
+    mean_teacher: MeanTeacherConfig = MeanTeacherConfig()
+
+    def used(self) -> dict[str, object]:
+        """The settings that decide what a training of this method yields: those of other methods are left out."""
+        values = self.model_dump(mode="json")
+        sections = {name for name, value in values.items() if isinstance(value, dict)}
+        return {name: value for name, value in values.items() if name not in sections - {self.method}}
 
 
 Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]

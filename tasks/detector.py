@@ -52,7 +52,7 @@ def train_detector(job: Job, after: int) -> Trained:
     boxes = labelled(study.workspace, job.strategy, after, study.dataset)
     begun = time.monotonic()
     title = f"[{job.strategy} end]" if after == config.study.cycles else job.title
-    detector = _trained(job, study, boxes, name, title)
+    detector = _trained(job, study, boxes, snapshot, name, title)
     seconds = {"train": time.monotonic() - begun}
     begun = time.monotonic()
     reached = _on_test(study, detector, title)
@@ -89,13 +89,13 @@ def device_of(config: Config) -> str:
     return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _trained(job: Job, study: Study, boxes: Mapping, name: str, title: str) -> Detector:
+def _trained(job: Job, study: Study, boxes: Mapping, snapshot: str, name: str, title: str) -> Detector:
     config, path = job.config, study.workspace.cached("detectors", name, ".pth")
     detector = build_detector(config.detector, study.dataset.classes, config.seed, device_of(config))
     interim = path.with_suffix(".part.pth")
     with current.get().phase(f"{title} training the detector", "train", config.training.steps) as advance:
         for _ in train(detector, study.store, boxes, tuple(sorted(boxes)), config.training,
-                       derived_seed(config.seed, "detector", name), interim):
+                       derived_seed(config.seed, "detector", snapshot), interim):
             advance(1)
     save_checkpoint(path, detector)
     interim.unlink(missing_ok=True)

@@ -85,7 +85,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
                          state=before.get("reward"))
     pool, _ = divided(job, seen)
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
-                    derived_seed(config.seed, "search", filled.scope), before.get("search"))
+                    derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]
     with current.get().phase(f"{job.title} searching", "search", config.search.iterations) as advance:
         for fact in search:

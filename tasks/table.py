@@ -115,7 +115,7 @@ def _run_design(job: Job, laboratory: Laboratory, view: Inspection) -> list[Reco
     config, progress = job.config, current.get()
     pool, known = divided(job, view)
     batches = design_batches(config.table, view, pool, known, config.study.budget,
-                             derived_seed(config.seed, "design", laboratory.scope))
+                             derived_seed(config.seed, "design", laboratory.snapshot))
     progress.skip("experiment", sum(laboratory.known(batch) for batch in batches))
     records = []
     with progress.phase(f"{job.title} experiments", "experiment", len(batches)) as advance:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -18,13 +19,7 @@ from mgral.detection.inspecting import BATCH, batches, evaluating, originals
 from mgral.detection.targets import Target
 from mgral.detection.training import targets_of, total
 from mgral.inspection import Detections
-from mgral.semisup.mean_teacher import mean_teacher
-from mgral.semisup.supervised import supervised
-
-Method = Callable[[Detector, ImageStore, Mapping[ImageId, Boxes], Sequence[ImageId], SemisupConfig, int], Detector]
-"""(start, store, labelled, unlabelled, config, seed) → the trained detector; `start` stays as it is."""
-
-METHODS: dict[str, Method] = {"mean_teacher": mean_teacher, "supervised": supervised}
+from mgral.semisup.learning import learn
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +42,12 @@ class Outcome:
 
 
 def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId, Boxes], batch: Sequence[ImageId],
-                   reward_truth: Mapping[ImageId, Boxes], config: SemisupConfig, seed: int) -> Outcome:
+                   reward_truth: Mapping[ImageId, Boxes], config: SemisupConfig, seed: int,
+                   checkpoint: Path | None = None) -> Outcome:
     """Trains a copy of `start` with `batch` as the unlabelled images and measures it on the reward images.
 
     The truth of `batch` is never used, and no test image reaches this function. The same arguments give the same
-    outcome, `seconds` apart, on one device and number of threads.
+    outcome, `seconds` apart, on one device and number of threads. `checkpoint` as in `learn`.
 
     Raises:
         ValueError: no labelled images, no batch, or reward images among those trained on.
@@ -62,7 +58,7 @@ def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId
     if leaked:
         raise ValueError(f"expected reward images apart from training images, got {', '.join(leaked[:5])} in both")
     began = time.perf_counter()
-    trained = METHODS[config.method](start, store, labelled, batch, config, seed)
+    trained = learn(start, store, labelled, batch, config, seed, checkpoint=checkpoint)
     detections, loss, balanced = measure(trained, store, reward_truth)
     result = evaluate(detections, reward_truth, trained.classes)
     return Outcome(result.map, result.ap50, result.per_class, loss, balanced, time.perf_counter() - began,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mgral.config import SemisupConfig
 from mgral.data.dataset import ImageId
+from mgral.files import canonical_json
 from mgral.lookup.store import Record, Table
 from mgral.semisup.experiment import Outcome
 from mgral.study.fingerprint import code_version, derived_seed, fingerprint
@@ -43,7 +44,8 @@ class Laboratory:
         if known is not None:
             self.reused += 1
             return known
-        seed = derived_seed(self.seed, "experiment", name)
+        # Not from the fingerprint: an edit of code that changes no number must draw the same.
+        seed = derived_seed(self.seed, "experiment", self.snapshot, *ids)
         outcome = self.run(ids, seed)
         self.new += 1
         return self.table.add(self._record(name, ids, seed, origin, outcome))
@@ -64,7 +66,7 @@ class Laboratory:
 
 def experiment_scope(detector: str, splits: str, config: SemisupConfig, seed: int) -> str:
     """Groups the experiments that may be compared: same detector to start from, same method, same reward split."""
-    return fingerprint("experiments", detector, splits, config, seed)
+    return fingerprint("experiments", detector, splits, canonical_json(config.used()), seed)
 
 
 def reward_of(record: Record, kind: str) -> float:

@@ -3,13 +3,24 @@ import copy
 import pytest
 import torch
 
-from mgral.config import SemisupConfig
+from mgral.config import MeanTeacherConfig, SemisupConfig
 from mgral.data.augment import move_boxes
 from mgral.detection.randomness import stream
-from mgral.semisup.mean_teacher import follow, mean_teacher, momentum, pseudo_view
-from mgral.semisup.supervised import supervised
+from mgral.errors import StateError, TrainingError
+from mgral.semisup.learning import METHODS, learn
+from mgral.semisup.method import follow, momentum, pseudo_view
 
-CONFIG = SemisupConfig(steps=3, labelled_per_step=3, unlabelled_per_step=3, threshold=0.3)
+CONFIG = SemisupConfig(steps=3, labelled_per_step=3, unlabelled_per_step=3,
+                       mean_teacher=MeanTeacherConfig(threshold=0.3))
+
+
+def config_of(method, **changes):
+    return CONFIG.model_copy(update={"method": method, **changes})
+
+
+def makes_sense(method, detector):
+    if METHODS[method].refusal(detector):
+        pytest.skip(METHODS[method].refusal(detector))
 
 
 def test_the_momentum_ramp_is_that_of_soft_teacher():
@@ -66,10 +77,11 @@ def test_the_teacher_pass_leaves_the_teacher_as_it_is(start, scenes):
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
 
 
-@pytest.mark.parametrize("method", [mean_teacher, supervised])
+@pytest.mark.parametrize("method", METHODS)
 def test_the_start_stays_as_it_is_and_the_same_seed_gives_the_same_weights(method, start, scenes, labelled):
+    makes_sense(method, start)
     before = {name: value.clone() for name, value in start.state_dict().items()}
-    first, second, third = (method(start, scenes, labelled, scenes.ids[8:16], CONFIG, seed).state_dict()
+    first, second, third = (learn(start, scenes, labelled, scenes.ids[8:16], config_of(method), seed).state_dict()
                             for seed in (0, 0, 1))
     assert all(torch.equal(value, before[name]) for name, value in start.state_dict().items())
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -77,9 +89,44 @@ def test_the_start_stays_as_it_is_and_the_same_seed_gives_the_same_weights(metho
     assert any(not torch.equal(value, before[name]) for name, value in first.items())
 
 
-@pytest.mark.parametrize("method", [mean_teacher, supervised])
-def test_the_result_is_ready_to_evaluate(method, start, scenes, labelled):
-    assert not method(start, scenes, labelled, scenes.ids[8:16], CONFIG, 0).training
+@pytest.mark.parametrize("method", METHODS)
+def test_interrupted_and_continued_is_undisturbed(method, start, scenes, labelled, tmp_path):
+    makes_sense(method, start)
+    config, path = config_of(method, steps=4, checkpoint_every=2), tmp_path / "part.pth"
+    whole = learn(start, scenes, labelled, scenes.ids[8:16], config, 0).state_dict()
+
+    def killed(step):
+        if step.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(start, scenes, labelled, scenes.ids[8:16], config, 0, checkpoint=path, watch=killed)
+    steps = []
+    resumed = learn(start, scenes, labelled, scenes.ids[8:16], config, 0, checkpoint=path, watch=steps.append)
+    assert [step.step for step in steps] == [3, 4]
+    assert all(torch.equal(value, resumed.state_dict()[name]) for name, value in whole.items())
+    assert not resumed.training
+    assert not path.exists()
+
+
+def test_a_checkpoint_of_other_work_is_refused(start, scenes, labelled, tmp_path):
+    config, path = config_of("supervised", steps=4, checkpoint_every=2), tmp_path / "part.pth"
+
+    def killed(step):
+        if step.step == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        learn(start, scenes, labelled, (), config, 0, checkpoint=path, watch=killed)
+    with pytest.raises(StateError, match="expected a training of the same images, settings and seed, got another"):
+        learn(start, scenes, labelled, (), config, 1, checkpoint=path)
+
+
+def test_a_loss_that_is_not_finite_names_the_images(start, scenes, labelled):
+    broken = copy.deepcopy(start)
+    broken.model.bbox_head.retina_cls.weight.data.fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"step 1: expected a finite loss, got nan on images scene-.*scene-"):
+        learn(broken, scenes, labelled, scenes.ids[8:16], CONFIG, 0)
 
 
 def test_without_weight_the_unlabelled_images_teach_nothing(start, scenes, labelled):
@@ -88,20 +135,27 @@ def test_without_weight_the_unlabelled_images_teach_nothing(start, scenes, label
     for module in still.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.train = lambda mode=True: None  # stays in eval mode
-    config = CONFIG.model_copy(update={"unlabelled_weight": 0.0})
-    first, second = (mean_teacher(still, scenes, labelled, ids, config, 0).state_dict()
+    config = config_of("mean_teacher", mean_teacher=MeanTeacherConfig(weight=0.0))
+    first, second = (learn(still, scenes, labelled, ids, config, 0).state_dict()
                      for ids in (scenes.ids[8:12], scenes.ids[12:16]))
     for name, value in first.items():
         torch.testing.assert_close(value, second[name], atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize(("method", "known", "unknown"), [
-    (mean_teacher, 0, 2), (mean_teacher, 2, 0), (supervised, 0, 2)])
+    ("mean_teacher", 0, 2), ("mean_teacher", 2, 0), ("supervised", 0, 2)])
 def test_nothing_to_learn_from_is_refused(method, known, unknown, start, scenes, labelled):
     with pytest.raises(ValueError, match="expected at least one item to draw from, got none"):
-        method(start, scenes, dict(list(labelled.items())[:known]), scenes.ids[8:8 + unknown], CONFIG, 0)
+        learn(start, scenes, dict(list(labelled.items())[:known]), scenes.ids[8:8 + unknown], config_of(method), 0)
 
 
 def test_the_baseline_does_not_look_at_unlabelled_images(start, scenes, labelled):
-    first, second = (supervised(start, scenes, labelled, ids, CONFIG, 0).state_dict() for ids in ((), scenes.ids[8:]))
+    first, second = (learn(start, scenes, labelled, ids, config_of("supervised"), 0).state_dict()
+                     for ids in ((), scenes.ids[8:]))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_only_the_settings_of_the_method_count():
+    other = CONFIG.model_copy(update={"mean_teacher": MeanTeacherConfig(threshold=0.9)})
+    assert CONFIG.used() != other.used()
+    assert config_of("supervised").used() == other.model_copy(update={"method": "supervised"}).used()

@@ -1,0 +1,118 @@
+"""What every semi-supervised method is: a student, a teacher, and the losses of one step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from mgral.config import SemisupConfig
+from mgral.data.augment import STRONG, WEAK, View, between, view
+from mgral.data.dataset import ImageId
+from mgral.data.images import ImageStore
+from mgral.detection.detector import Detector
+from mgral.detection.heads import Losses
+from mgral.detection.inspecting import evaluating
+from mgral.detection.targets import Target, moved
+from mgral.detection.training import contents_of, training_view
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draw:
+    """What 0-based `step` of `steps` works on. Everything random in it comes from `generator`."""
+
+    step: int
+    steps: int
+    labelled: Sequence[ImageId]
+    unlabelled: Sequence[ImageId]
+    generator: torch.Generator
+
+
+class Method(ABC):
+    """One way to learn from unlabelled images.
+
+    `student` is trained. `teacher` starts as another copy of the same detector, or as the one that was handed to
+    `learn`, and follows the student unless `static`. `truth` holds the targets of the labelled images.
+    """
+
+    summary: ClassVar[str]
+    """One line for people."""
+    unlabelled: ClassVar[bool] = True
+    """Whether it looks at unlabelled images at all."""
+    staged: ClassVar[bool] = False
+    """Whether the published method first trains a supervised detector, which then labels for another."""
+
+    def __init__(self, student: Detector, teacher: Detector, store: ImageStore, truth: Mapping[ImageId, Target],
+                 config: SemisupConfig) -> None:
+        self.student, self.teacher, self.store, self.truth, self.config = student, teacher, store, truth, config
+
+    @classmethod
+    def refusal(cls, detector: Detector) -> str | None:
+        """Why the method makes no sense for this detector; None when it does."""
+        return None
+
+    @abstractmethod
+    def losses(self, draw: Draw) -> Losses:
+        """Named scalar losses; the student learns by their sum, so each is weighted already."""
+
+    def after(self, step: int) -> None:
+        """The teacher follows the student once its 0-based `step` is done."""
+        follow(self.teacher, self.student, momentum(step, self.config.ema_momentum))
+
+    @property
+    def result(self) -> Detector:
+        """What the training yields."""
+        return self.teacher
+
+    @final
+    def sure(self, draw: Draw) -> tuple[View, list[Target]]:
+        """A random view of the labelled images, and their targets in it."""
+        return training_view(self.store, self.truth, draw.labelled, self.student.device, draw.generator)
+
+
+def pseudo_view(teacher: Detector, store: ImageStore, ids: Sequence[ImageId], threshold: float,
+                generator: torch.Generator) -> tuple[View, list[Target]]:
+    """A strong view of unlabelled images, and in it the boxes of which the teacher was sure in a weak view."""
+    pixels, contents = store.pixels(ids).to(teacher.device), contents_of(store, ids)
+    weak = view(pixels, contents, WEAK, generator)
+    with evaluating(teacher):
+        # A view may put content anywhere on the canvas.
+        found = teacher.predict(weak.pixels, [store.canvas] * len(ids))
+    strong = view(pixels, contents, STRONG, generator)
+    return strong, moved([sure_boxes(one, threshold) for one in found], between(weak, strong), store.canvas)
+
+
+def sure_boxes(found: tuple[Tensor, Tensor, Tensor], threshold: float) -> Target:
+    """Detections with a score of at least `threshold`, taken for truth."""
+    xyxy, scores, labels = found
+    keep = scores >= threshold
+    return Target(xyxy[keep].clone(), labels[keep].clone(), xyxy.new_zeros(0, 4))
+
+
+def weighted(losses: Losses, weight: float, prefix: str) -> Losses:
+    return {f"{prefix}/{name}": weight * value for name, value in losses.items()}
+
+
+def momentum(step: int, end: float) -> float:
+    """Share of the teacher kept at 0-based `step`: min(end, 1 - 1/(step + 1)), a plain mean at first.
+
+    The ramp is that of Soft Teacher's reference code; with a constant the teacher of a short training lags behind.
+    """
+    return min(end, 1 - 1 / (step + 1))
+
+
+def follow(teacher: Detector, student: Detector, kept: float) -> None:
+    """Moves the teacher towards the student: weights and batch-norm statistics alike, counters are copied.
+
+    The statistics belong to the weights: averaged weights with statistics of another model predict badly.
+    """
+    pairs = list(zip(teacher.state_dict().values(), student.state_dict().values(), strict=True))
+    averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([mine for mine, _ in averaged], [its for _, its in averaged], 1 - kept)
+    for mine, its in pairs:
+        if not mine.is_floating_point():
+            mine.copy_(its)
