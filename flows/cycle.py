@@ -14,6 +14,7 @@ from flows.arguments import guarded, job_of, parser
 from mgral.study.opened import Job
 from mgral.study.progress import LineProgress, current
 from mgral.study.results import CycleResult
+from mgral.study.workers import warm_up
 from tasks.annotation import annotate_batch, export_chosen
 from tasks.bookkeeping import commit_cycle, record_cycle
 from tasks.detector import inspect_images, train_detector
@@ -25,6 +26,8 @@ from tasks.table import fill_table
 def run_cycle(job: Job) -> CycleResult:
     """Trains, chooses, has annotated and takes a new snapshot; what was done before is used again."""
     prepare_data(job)
+    if job.strategy == "mgral" and job.config.table.at_once != 1:
+        warm_up()
     trained = train_detector(job, job.cycle - 1)
     view, inspecting = inspect_images(job, trained)
     if job.strategy == "mgral":

@@ -128,6 +128,8 @@ class TableConfig(Section):
     neighbours: AtLeastOne = 5
     fallback_cap: Count = 2
     """Most real experiments that a cycle's search may ask for."""
+    at_once: AtLeastOne | Literal["auto"] = "auto"
+    """Experiments at the same time, each in a process of its own; `auto` takes what cores and memory allow."""
 
 
 class SearchConfig(Section):

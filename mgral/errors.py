@@ -35,3 +35,7 @@ class TableError(MgralError):
 
 class StateError(MgralError):
     """A step asked for before the step that it builds on, or files of another run."""
+
+
+class MemoryFault(TrainingError):
+    """A training that does not fit into the memory of its device."""

@@ -82,7 +82,11 @@ def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
 
 
 def open_detector(job: Job, trained: Trained) -> Detector:
-    return load_checkpoint(job.workspace.cached("detectors", trained.fingerprint, ".pth"), device_of(job.config))
+    return load_checkpoint(checkpoint_of(job, trained), device_of(job.config))
+
+
+def checkpoint_of(job: Job, trained: Trained) -> Path:
+    return job.workspace.cached("detectors", trained.fingerprint, ".pth")
 
 
 def device_of(config: Config) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
+from mgral.errors import MemoryFault, TableError
 from mgral.inspection import Inspection
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
@@ -17,17 +18,20 @@ from mgral.lookup.quality import Quality, assess, leave_one_out
 from mgral.lookup.representation import Representation
 from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
-from mgral.semisup.experiment import Outcome, run_experiment
 from mgral.study.fingerprint import derived_seed
 from mgral.study.laboratory import Laboratory, experiment_scope, reward_of
 from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled
+from mgral.study.workers import Planned, Result, Workplace, run_all
 from tasks.artifacts import show_table
-from tasks.detector import Trained, open_detector
+from tasks.detector import Trained, checkpoint_of, device_of
 from tasks.engine import flow_run_id, step
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker
+
+FEWEST = 4
+"""Records, below which nothing can be learned from a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +72,24 @@ def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
     """Where experiments of this cycle are run: from its detector, judged on the reward split and on nothing else."""
     study, config = open_study(job), job.config
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
-    start, truth = open_detector(job, trained), study.truth(study.splits.reward)
+    place = Workplace(checkpoint_of(job, trained), device_of(config), study.store, boxes,
+                      study.truth(study.splits.reward), config.semisup)
 
-    def run(batch: Sequence[ImageId], seed: int) -> Outcome:
-        return run_experiment(start, study.store, boxes, batch, truth, config.semisup, seed)
+    def run(planned: Sequence[Planned]) -> Iterator[tuple[Planned, Result]]:
+        return run_all(place, planned, config.table.at_once,
+                       lambda line: current.get().note(f"{job.title} {line}"))
 
     tracker = open_tracker(job)
     parent = cycle_run(job, tracker, trained.snapshot)
 
-    def announce(name: str, origin: str, outcome: Outcome, seed: int) -> str:
-        return _track(job, tracker, parent.run_id, name, origin, outcome, seed)
+    def announce(name: str, origin: str, result: Result, seed: int) -> str:
+        return _track(job, tracker, parent.run_id, name, origin, result, seed)
+
+    def interim(name: str) -> Path:
+        return study.workspace.cached("experiments", name, ".part.pth")
 
     scope = experiment_scope(trained.fingerprint, study.splits_hash, config.semisup, config.seed)
-    return Laboratory(table, run, announce, scope, study.dataset.classes, config.seed, config.study.name,
+    return Laboratory(table, run, announce, interim, scope, study.dataset.classes, config.seed, config.study.name,
                       job.strategy, job.cycle, trained.snapshot, len(boxes), flow_run_id())
 
 
@@ -117,23 +126,32 @@ def _run_design(job: Job, laboratory: Laboratory, view: Inspection) -> list[Reco
     batches = design_batches(config.table, view, pool, known, config.study.budget,
                              derived_seed(config.seed, "design", laboratory.snapshot))
     progress.skip("experiment", sum(laboratory.known(batch) for batch in batches))
-    records = []
+    records = {}
     with progress.phase(f"{job.title} experiments", "experiment", len(batches)) as advance:
-        for batch in batches:
-            before = laboratory.new
-            records.append(laboratory.measure(batch, "design"))
-            advance(laboratory.new - before)
-    return records
+        for record in laboratory.measure_all(batches, "design"):
+            records[record.fingerprint] = record
+            advance(int(len(records) > laboratory.reused))  # those of the table come first
+    # As designed, whichever experiment ended first: the figures must not depend on it.
+    wanted = [laboratory.name(batch) for batch in batches]
+    if len(records) < FEWEST:
+        raise TableError(f"{job.title} expected at least {FEWEST} experiments to learn from, got {len(records)}: "
+                         "the others did not fit into memory, see above; lower table.at_once or detector.image_size")
+    return [records[name] for name in wanted if name in records]
 
 
-def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, outcome: Outcome, seed: int) -> str:
+def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, result: Result, seed: int) -> str:
     """An MLflow run of its own, nested in the cycle's and carrying what one would filter by."""
     run = tracker.run(name, f"{origin} {name[:8]}", parent, {**params_of(job), "cycle": job.cycle, "origin": origin,
                       "experiment_seed": seed}, tags_of(job, "experiment"))
-    run.metrics({"reward/map": outcome.map, "reward/ap50": outcome.ap50, "reward/balanced_loss": outcome.balanced_loss,
-                 "reward/loss": outcome.loss, "seconds": outcome.seconds,
+    if isinstance(result, MemoryFault):
+        current.get().note(f"{job.title} {result}")
+        run.tag("mgral.fault", str(result))
+        run.finish(failed=True)
+        return run.run_id
+    run.metrics({"reward/map": result.map, "reward/ap50": result.ap50, "reward/balanced_loss": result.balanced_loss,
+                 "reward/loss": result.loss, "seconds": result.seconds,
                  **{f"reward/ap/{label}": value
-                    for label, value in zip(open_study(job).dataset.classes, outcome.per_class, strict=True)}})
+                    for label, value in zip(open_study(job).dataset.classes, result.per_class, strict=True)}})
     run.finish()
     return run.run_id
 

@@ -48,6 +48,10 @@ class Run:
             context = InputTag("mlflow.data.context", "training")
             self._client.log_inputs(self.run_id, [DatasetInput(described, [context])])
 
+    def tag(self, name: str, value: str) -> None:
+        if not self.finished:
+            self._client.set_tag(self.run_id, name, value)
+
     def finish(self, failed: bool = False) -> None:
         if not self.finished:
             self._client.set_terminated(self.run_id, RunStatus.to_string(

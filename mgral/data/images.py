@@ -66,6 +66,13 @@ class ImageStore:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __getstate__(self) -> dict:
+        """Another process maps the same file instead of receiving the pixels."""
+        return {**vars(self), "array": Path(self.array.filename)}
+
+    def __setstate__(self, state: dict) -> None:
+        vars(self).update(state, array=np.load(state["array"], mmap_mode="r"))
+
     @property
     def canvas(self) -> tuple[int, int]:
         """Height and width in pixels of every image in the store, padding included; multiples of 32."""

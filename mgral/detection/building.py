@@ -40,7 +40,7 @@ def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
     """
     if not classes:
         raise ValueError("expected at least one class, got none")
-    _load_mmdet()
+    load_mmdet()
     settings = model_config(config, classes)
     weights = config.weights
     if weights is not None:
@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Detector:
     if not {"detector", "classes", "state"} <= set(saved):
         raise StateError(f"{path}: expected a detector's checkpoint, got {', '.join(map(str, saved)) or 'nothing'}")
     config = DetectorConfig.model_validate(saved["detector"])
-    _load_mmdet()
+    load_mmdet()
     settings = model_config(config, saved["classes"])
     _forget_pretrained(settings)
     detector = Detector(config, saved["classes"], *_built(settings, str(path), 0))
@@ -98,7 +98,7 @@ def read_tensors(path: Path) -> dict[str, Any]:
     return saved
 
 
-def _load_mmdet() -> None:
+def load_mmdet() -> None:
     """Imports mmdet with its operators bound and its registry filled; what it deprecates on the way is not our news."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from mgral.config import SemisupConfig
 from mgral.data.dataset import ImageId
+from mgral.errors import MemoryFault
 from mgral.files import canonical_json
 from mgral.lookup.store import Record, Table
 from mgral.semisup.experiment import Outcome
 from mgral.study.fingerprint import code_version, derived_seed, fingerprint
+from mgral.study.workers import Planned, Result
 
 
 @dataclass
 class Laboratory:
     """Measures batches for one cycle.
 
-    `run` trains with a batch and a seed; `announce` is told of each new experiment before it is recorded and returns
-    the id of its MLflow run. A process killed in between finds the same MLflow run again and loses nothing else.
+    `run` trains, in whatever order; `announce` is told of each new experiment before it is recorded and returns the id
+    of its MLflow run. A process killed in between finds the same MLflow run again and loses nothing else. `interim`
+    names the file of an experiment's checkpoints.
     """
 
     table: Table
-    run: Callable[[Sequence[ImageId], int], Outcome]
-    announce: Callable[[str, str, Outcome, int], str]
+    run: Callable[[Sequence[Planned]], Iterator[tuple[Planned, Result]]]
+    announce: Callable[[str, str, Result, int], str]
+    interim: Callable[[str], Path]
     scope: str
     classes: Sequence[str]
     seed: int
@@ -37,28 +42,50 @@ class Laboratory:
     new: int = 0
 
     def measure(self, batch: Sequence[ImageId], origin: str) -> Record:
-        """The record of this batch: from the table, or by a real experiment whose record joins the table."""
-        ids = tuple(sorted(batch))
-        name = fingerprint("experiment", self.scope, ids)
-        known = self.table.find(name)
-        if known is not None:
-            self.reused += 1
-            return known
-        # Not from the fingerprint: an edit of code that changes no number must draw the same.
-        seed = derived_seed(self.seed, "experiment", self.snapshot, *ids)
-        outcome = self.run(ids, seed)
-        self.new += 1
-        return self.table.add(self._record(name, ids, seed, origin, outcome))
+        """The record of this batch: from the table, or by a real experiment whose record joins the table.
+
+        Raises:
+            MemoryFault: the experiment does not fit into the device's memory.
+        """
+        return next(self.measure_all([batch], origin, patient=False))
+
+    def measure_all(self, batches: Sequence[Sequence[ImageId]], origin: str, patient: bool = True) -> Iterator[Record]:
+        """The records of these batches: those of the table first, then the new ones as their experiments end.
+
+        With `patient`, an experiment that does not fit into memory is announced as failed and left out.
+        """
+        missing: dict[Planned, str] = {}
+        for batch in batches:
+            ids = tuple(sorted(batch))
+            name = self.name(ids)
+            known = self.table.find(name)
+            if known is not None:
+                self.reused += 1
+                yield known
+            else:
+                # Not from the fingerprint: an edit of code that changes no number must draw the same.
+                seed = derived_seed(self.seed, "experiment", self.snapshot, *ids)
+                missing[Planned(ids, seed, self.interim(name))] = name
+        for planned, result in self.run(list(missing)):
+            run_id = self.announce(missing[planned], origin, result, planned.seed)
+            if not isinstance(result, MemoryFault):
+                self.new += 1
+                yield self.table.add(self._record(missing[planned], planned, origin, result, run_id))
+            elif not patient:
+                raise result
+
+    def name(self, batch: Sequence[ImageId]) -> str:
+        """The fingerprint of the experiment on this batch."""
+        return fingerprint("experiment", self.scope, tuple(sorted(batch)))
 
     def known(self, batch: Sequence[ImageId]) -> bool:
-        return self.table.find(fingerprint("experiment", self.scope, tuple(sorted(batch)))) is not None
+        return self.table.find(self.name(batch)) is not None
 
-    def _record(self, name: str, ids: tuple[ImageId, ...], seed: int, origin: str, outcome: Outcome) -> Record:
-        run_id = self.announce(name, origin, outcome, seed)
+    def _record(self, name: str, planned: Planned, origin: str, outcome: Outcome, run_id: str) -> Record:
         return Record(
             fingerprint=name, scope=self.scope, study=self.study, strategy=self.strategy, cycle=self.cycle,
-            snapshot=self.snapshot, origin=origin, image_ids=ids, seed=seed, labelled=self.labelled, map=outcome.map,
-            ap50=outcome.ap50, balanced_loss=outcome.balanced_loss, loss=outcome.loss,
+            snapshot=self.snapshot, origin=origin, image_ids=planned.ids, seed=planned.seed, labelled=self.labelled,
+            map=outcome.map, ap50=outcome.ap50, balanced_loss=outcome.balanced_loss, loss=outcome.loss,
             per_class=dict(zip(self.classes, outcome.per_class, strict=True)),
             seconds=outcome.seconds, steps=outcome.steps, code=code_version(), mlflow_run_id=run_id,
             prefect_flow_run_id=self.flow_run)

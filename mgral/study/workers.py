@@ -1,0 +1,185 @@
+"""Experiments in processes of their own, as many at once as the machine holds.
+
+One small network does not fill a GPU, and on a CPU two processes of one thread do more than one process of two. All
+map the same decoded images; each opens the cycle's detector from its checkpoint once.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import cached_property
+from multiprocessing import connection, forkserver
+from pathlib import Path
+from typing import Literal
+
+import psutil
+import torch
+
+from mgral.config import SemisupConfig
+from mgral.data.dataset import Boxes, ImageId
+from mgral.data.images import ImageStore
+from mgral.detection.building import load_checkpoint
+from mgral.detection.detector import Detector
+from mgral.errors import MemoryFault, TrainingError
+from mgral.semisup.experiment import Outcome, run_experiment
+
+MARGIN = 0.8
+"""Share of the free memory that experiments may fill."""
+CONTEXT = 600 * 2**20
+"""Bytes of GPU memory that a process takes before its first tensor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """An experiment to run: a batch, its seed, and the file of its checkpoints."""
+
+    ids: tuple[ImageId, ...]
+    seed: int
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Workplace:
+    """All that the experiments of a cycle have in common; travels to other processes with `detector` as a file."""
+
+    detector: Path
+    device: str
+    store: ImageStore
+    labelled: Mapping[ImageId, Boxes]
+    truth: Mapping[ImageId, Boxes]
+    config: SemisupConfig
+
+    @cached_property
+    def start(self) -> Detector:
+        return load_checkpoint(self.detector, self.device)
+
+    def run(self, planned: Planned) -> Outcome:
+        """Runs one experiment here.
+
+        Raises:
+            MemoryFault: it does not fit into the GPU's memory; says which settings to lower.
+            TrainingError: a loss that is not finite.
+        """
+        try:
+            return run_experiment(self.start, self.store, self.labelled, planned.ids, self.truth, self.config,
+                                  planned.seed, planned.checkpoint)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            raise MemoryFault(
+                f"experiment on {', '.join(planned.ids[:3])}…: expected to fit into the memory of {self.device}, got "
+                f"{str(error).split('.')[0]}; lower table.at_once, semisup.unlabelled_per_step or detector.image_size"
+            ) from error
+
+
+Result = Outcome | MemoryFault
+
+
+def run_all(place: Workplace, planned: Sequence[Planned], at_once: int | Literal["auto"] = 1,
+            note: Callable[[str], object] = lambda line: None) -> Iterator[tuple[Planned, Result]]:
+    """Every experiment with what it yielded, in the order in which they end.
+
+    With `auto` the first runs in this process and is watched: the number at once is what its memory and the cores
+    allow, told to `note`. An experiment that runs out of GPU memory yields its fault and the others go on.
+
+    Raises:
+        TrainingError: a loss that is not finite, or a process that was killed; what was yielded before is complete.
+    """
+    waiting = list(planned)
+    if at_once == "auto" and len(waiting) > 2:
+        first = waiting.pop(0)
+        with _watched(place.device) as watch:
+            yield first, _attempt(place, first)
+        at_once, reason = fitting(place.device, watch.need)
+        note(f"{min(at_once, len(waiting))} experiments at once ({reason}).")
+    if at_once in (1, "auto") or len(waiting) < 2:
+        yield from ((one, _attempt(place, one)) for one in waiting)
+        return
+    yield from _in_processes(place, waiting, min(at_once, len(waiting)))
+
+
+def fitting(device: str, need: int) -> tuple[int, str]:
+    """How many experiments of `need` bytes each run at once on this machine, at least one, and the reason in words."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    on_gpu = device.startswith("cuda")
+    free = torch.cuda.mem_get_info(device)[0] + need if on_gpu else psutil.virtual_memory().available
+    count = max(1, min(cores, int(free * MARGIN // max(1, need))))
+    kind = "GPU memory" if on_gpu else "memory"
+    return count, f"{cores} cores, {free / 2**30:.1f} GiB of free {kind}, {need / 2**30:.1f} GiB each"
+
+
+def warm_up() -> None:
+    """Starts the process that experiments are forked from; it loads mmdet while this one goes on."""
+    _context()
+    forkserver.ensure_running()
+
+
+class _watched:
+    """Measures the most memory that the block needs, in bytes."""
+
+    def __init__(self, device: str) -> None:
+        self.device, self.need = device, 0
+
+    def __enter__(self) -> _watched:
+        if self.device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(self.device)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.device.startswith("cuda"):
+            self.need = torch.cuda.max_memory_reserved(self.device) + CONTEXT
+        else:
+            self.need = psutil.Process().memory_info().rss
+
+
+def _attempt(place: Workplace, planned: Planned) -> Result:
+    try:
+        return place.run(planned)
+    except MemoryFault as fault:
+        return fault
+
+
+def _in_processes(place: Workplace, planned: Sequence[Planned], count: int) -> Iterator[tuple[Planned, Result]]:
+    with ProcessPoolExecutor(count, _context(), _move_in, (place,)) as pool:
+        running: dict[Future, Planned] = {pool.submit(_work, one): one for one in planned}
+        try:
+            for future in as_completed(running):
+                yield running[future], future.result()
+        except BrokenProcessPool as error:
+            raise TrainingError(f"experiments: expected {count} processes that live until they are done, got one that "
+                                "was killed, perhaps for want of memory; lower table.at_once, then run again: "
+                                "what was recorded stays") from error
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _context():
+    """Processes are forked from one that has loaded mmdet and has neither threads nor a GPU context."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["mgral.detection.loaded"])
+    return context
+
+
+_place: Workplace | None = None
+
+
+def _move_in(place: Workplace) -> None:
+    global _place
+    _place = place
+    torch.set_num_threads(1)
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+
+
+def _die_with_parent() -> None:
+    """A killed run must not leave processes behind that go on computing for nobody."""
+    connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
+
+
+def _work(planned: Planned) -> Result:
+    return _attempt(_place, planned)
