@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.arguments import guarded, job_of, parser
 from mgral import __version__
+from mgral.config import with_options
 from mgral.study.progress import current
 
 if TYPE_CHECKING:
     from mgral.study.opened import Job
+
+
+SEMISUP_OPTIONS = (("methods", "A,B", "methods"), ("fraction", "0.01,0.1", "fractions"), ("folds", "N", "folds"))
 
 
 def main() -> None:
@@ -29,6 +34,11 @@ def _command() -> argparse.ArgumentParser:
     run.add_argument("--json", type=Path, metavar="FILE", help="also write the results to FILE")
     _add(commands, "check", _check, "check settings and data, and say what a run would do")
     _add(commands, "cycle", _cycle, "run one cycle of one strategy", cycle=True)
+    semisup = _add(commands, "semisup", _semisup,
+                   "compare semi-supervised methods on part of the labels (Soft Teacher's Table 2)")
+    semisup.add_argument("--list", action="store_true", help="name the methods and whether they suit the detector")
+    for name, example, setting in SEMISUP_OPTIONS:
+        semisup.add_argument(f"--{name}", metavar=example, help=f"default: semisup_study.{setting}")
     correct = _add(commands, "import", _import, "replace the annotations of a cycle's batch by a corrected COCO file",
                    cycle=True)
     correct.add_argument("file", type=Path, help="the corrected annotations")
@@ -86,6 +96,20 @@ def _import(options: argparse.Namespace) -> None:
 
     snapshot = import_corrected(job, options.file)
     print(f"{job.title} annotations taken from {options.file}; snapshot {snapshot}")
+
+
+def _semisup(options: argparse.Namespace) -> None:
+    job = _job(options)
+    given = {setting: getattr(options, name) for name, _, setting in SEMISUP_OPTIONS}
+    job = replace(job, config=with_options(job.config, "semisup_study", given))
+    from tasks.semisup import compare_methods, list_methods
+
+    if options.list:
+        print(list_methods(job))
+        return
+    compared = compare_methods(job)
+    print(compared.text)
+    print(f"\nTable, plot, results and split files: {compared.folder}")
 
 
 def _where_next(job: Job) -> str:

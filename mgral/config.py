@@ -6,6 +6,7 @@ Library functions take their own section (or plain values), never the whole `Con
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -82,6 +83,9 @@ class TrainingConfig(Section):
 Weight = Annotated[float, Field(ge=0.0)]
 
 
+MethodName = Literal["supervised", "mean_teacher"]
+
+
 class MeanTeacherConfig(Section):
     threshold: Fraction = 0.2
     """Least teacher score of a pseudo label."""
@@ -93,7 +97,7 @@ class SemisupConfig(Section):
     """One semi-supervised training: an experiment starts from the cycle's checkpoint, a comparison of methods from the
     detector's first weights. The section named as the method holds what only that method knows."""
 
-    method: Literal["mean_teacher", "supervised"] = "mean_teacher"
+    method: MethodName = "mean_teacher"
     steps: AtLeastOne = 30
     labelled_per_step: AtLeastOne = 8
     unlabelled_per_step: AtLeastOne = 8
@@ -179,6 +183,24 @@ class StudyConfig(Section):
         return self
 
 
+class SemisupStudyConfig(Section):
+    """Semi-supervised methods against each other: the "partially labelled data" protocol of Soft Teacher's Table 2."""
+
+    methods: tuple[MethodName, ...] = ("supervised", "mean_teacher")
+    fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.1,)
+    """Shares of the training images that are labelled."""
+    folds: AtLeastOne = 5
+    """Draws of the labelled images, each with its own seed for the detector."""
+
+    @model_validator(mode="after")
+    def _each_once(self) -> SemisupStudyConfig:
+        for name in ("methods", "fractions"):
+            values = getattr(self, name)
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"expected each of the {name} once and at least one, got {list(values)}")
+        return self
+
+
 class Config(Section):
     seed: Count = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -189,6 +211,7 @@ class Config(Section):
     table: TableConfig = TableConfig()
     search: SearchConfig = SearchConfig()
     study: StudyConfig = StudyConfig()
+    semisup_study: SemisupStudyConfig = SemisupStudyConfig()
 
 
 def read_config(path: Path) -> Config:
@@ -217,6 +240,29 @@ def read_config(path: Path) -> Config:
         raise ConfigError(*(_problem(path, node, one) for one in error.errors())) from error
 
 
+def with_options(config: Config, section: str, options: Mapping[str, str | None]) -> Config:
+    """The settings with some of a section given as text on the command line; None leaves a setting as it is.
+
+    A setting of several values takes them with commas between.
+
+    Raises:
+        ConfigError: a value of the wrong type or out of range, all of them.
+    """
+    values = config.model_dump()
+    for name, text in options.items():
+        if text is not None:
+            several = isinstance(values[section][name], tuple)
+            try:
+                values[section][name] = _with_tuples(yaml.safe_load(f"[{text}]" if several else text))
+            except yaml.YAMLError as error:
+                raise ConfigError(f"{section}.{name}: expected {'values' if several else 'a value'}, got {text!r}"
+                                  ) from error
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(*(f"{'.'.join(map(str, one['loc']))}: {_fault(one)}" for one in error.errors())) from error
+
+
 def _with_tuples(value):
     """YAML knows lists only; the frozen sections hold tuples."""
     if isinstance(value, dict):
@@ -230,9 +276,13 @@ def _problem(path: Path, node: yaml.Node | None, error: dict) -> str:
     where = f"{path}:{_line(node, keys)}: {name}"
     if error["type"] == "extra_forbidden":
         return f"{where}: unknown setting{_hint(keys)}"
+    return f"{where}: {_fault(error)}"
+
+
+def _fault(error: dict) -> str:
     if error["type"] == "value_error":  # our own validators word the whole sentence
-        return f"{where}: {error['ctx']['error']}"
-    return f"{where}: {_expectation(error['msg'])}, got {error['input']!r}"
+        return str(error["ctx"]["error"])
+    return f"{_expectation(error['msg'])}, got {error['input']!r}"
 
 
 def _expectation(message: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -48,6 +48,27 @@ def draw_splits(dataset: Dataset, config: DataConfig, seed: int) -> Splits:
         raise DataError(f"data.labelled: expected boxes in the first {len(labelled)} labelled images, got none (seed "
                         f"{seed}); raise data.labelled or change the seed")
     return Splits(labelled, _sorted(pool - set(labelled)), measured["reward"], measured["test"])
+
+
+def draw_test(dataset: Dataset, config: DataConfig, seed: int) -> tuple[tuple[ImageId, ...], tuple[ImageId, ...]]:
+    """Training and test images where nothing is chosen and no reward is measured.
+
+    Raises:
+        ConfigError, DataError: as `draw_splits`.
+    """
+    members = _members(dataset, config.pool)
+    if isinstance(config.test, str):
+        test = _members(dataset, config.test)
+    else:
+        test = _draw(np.random.default_rng(seed), dataset, members, round(config.test * len(members)), "data.test")
+    return _sorted(set(members) - set(test)), test
+
+
+def draw_folds(annotated: Sequence[ImageId], fraction: float, folds: int, seed: int) -> tuple[tuple[ImageId, ...], ...]:
+    """`folds` uniform draws of a share of the images, at least one image, each independent of the others."""
+    count, images = max(1, round(fraction * len(annotated))), sorted(annotated)
+    return tuple(_sorted(images[row] for row in np.random.default_rng([seed, fold]).choice(
+        len(images), count, replace=False)) for fold in range(folds))
 
 
 def check_splits(splits: Splits, dataset: Dataset) -> None:

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mgral.config import Config
 from mgral.data.dataset import Boxes, Dataset, ImageId
-from mgral.data.formats import load_dataset
+from mgral.data.formats import Loaded, load_dataset
 from mgral.data.images import ImageStore
 from mgral.data.splits import Splits, check_budget, draw_splits, read_splits, write_splits
 from mgral.data.synthetic import write_scenes
-from mgral.errors import ConfigError, DataError, StateError
+from mgral.errors import ConfigError, DataError, MgralError, StateError
 from mgral.files import canonical_json, read_json, sha256, write_json
 from mgral.study.fingerprint import dataset_hash
 from mgral.study.progress import current
@@ -54,7 +54,7 @@ class Study:
 
     @functools.cached_property
     def store(self) -> ImageStore:
-        return _images(self.dataset, self.config, self.workspace)
+        return open_images(self.dataset, self.config, self.workspace)
 
     @functools.cached_property
     def splits_hash(self) -> str:
@@ -72,15 +72,13 @@ def prepare(job: Job) -> Study:
         StateError: the splits were drawn from other data or with other settings.
     """
     config, workspace = job.config, job.workspace
-    if config.data.format == "synthetic":
-        write_scenes(config.data.synthetic, workspace.scenes, config.seed)
-    loaded = load_dataset(config.data, _folder(job))
+    loaded = load_data(job)
     drawn_from = {"dataset": dataset_hash(loaded.dataset), "data": config.data.model_dump(mode="json"),
                   "seed": config.seed}
     splits = _drawn_once(workspace, loaded.dataset, config, drawn_from)
-    check_budget(splits, config.study.cycles, config.study.budget)
-    _check_oracle(splits, loaded.dataset)
-    _images(loaded.dataset, config, workspace)
+    _all_of(lambda: check_budget(splits, config.study.cycles, config.study.budget),
+            lambda: _check_oracle(splits, loaded.dataset),
+            lambda: open_images(loaded.dataset, config, workspace))
     if not workspace.splits.exists():
         boxes = {image_id: loaded.dataset.boxes[image_id] for image_id in splits.labelled}
         take_snapshot(workspace, job.strategy, 0, loaded.dataset, drawn_from["dataset"], boxes)
@@ -89,6 +87,29 @@ def prepare(job: Job) -> Study:
     for note in loaded.notes:
         current.get().note(note)
     return Study(config, workspace, loaded.dataset, drawn_from["dataset"], splits)
+
+
+def load_data(job: Job) -> Loaded:
+    """The data set that the settings name; draws the scenes where they name none.
+
+    Raises:
+        ConfigError, DataError: no such data set, or one with faults, all of them.
+    """
+    if job.config.data.format == "synthetic":
+        write_scenes(job.config.data.synthetic, job.workspace.scenes, job.config.seed)
+    return load_dataset(job.config.data, _folder(job))
+
+
+def _all_of(*checks: Callable[[], object]) -> None:
+    """Runs every check; what they find wrong is raised together."""
+    faults = []
+    for check in checks:
+        try:
+            check()
+        except MgralError as error:
+            faults.append(error)
+    if faults:
+        raise type(faults[0])(*(problem for fault in faults for problem in fault.problems))
 
 
 def _drawn_once(workspace: Workspace, dataset: Dataset, config: Config, drawn_from: dict) -> Splits:
@@ -122,7 +143,7 @@ def _folder(job: Job) -> Path:
     return folder
 
 
-def _images(dataset: Dataset, config: Config, workspace: Workspace) -> ImageStore:
+def open_images(dataset: Dataset, config: Config, workspace: Workspace) -> ImageStore:
     progress = current.get()
     count = len(dataset.images)
     with progress.phase("decoding images", "decode", count) as advance:

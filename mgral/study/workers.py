@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import connection, forkserver
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 
 import psutil
 import torch
@@ -43,6 +43,9 @@ class Planned:
     seed: int
     checkpoint: Path | None = None
 
+    def __str__(self) -> str:
+        return f"experiment on {', '.join(self.ids[:3])}…"
+
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
@@ -60,29 +63,26 @@ class Workplace:
         return load_checkpoint(self.detector, self.device)
 
     def run(self, planned: Planned) -> Outcome:
-        """Runs one experiment here.
-
-        Raises:
-            MemoryFault: it does not fit into the GPU's memory; says which settings to lower.
-            TrainingError: a loss that is not finite.
-        """
-        try:
-            return run_experiment(self.start, self.store, self.labelled, planned.ids, self.truth, self.config,
-                                  planned.seed, planned.checkpoint)
-        except torch.OutOfMemoryError as error:
-            torch.cuda.empty_cache()
-            raise MemoryFault(
-                f"experiment on {', '.join(planned.ids[:3])}…: expected to fit into the memory of {self.device}, got "
-                f"{str(error).split('.')[0]}; lower table.at_once, semisup.unlabelled_per_step or detector.image_size"
-            ) from error
+        """Runs one experiment here. Raises `TrainingError` for a loss that is not finite."""
+        return run_experiment(self.start, self.store, self.labelled, planned.ids, self.truth, self.config, planned.seed,
+                              planned.checkpoint)
 
 
 Result = Outcome | MemoryFault
+Item, Yield = TypeVar("Item"), TypeVar("Yield")
 
 
-def run_all(place: Workplace, planned: Sequence[Planned], at_once: int | Literal["auto"] = 1,
-            note: Callable[[str], object] = lambda line: None) -> Iterator[tuple[Planned, Result]]:
-    """Every experiment with what it yielded, in the order in which they end.
+class Place(Protocol[Item, Yield]):
+    """Where work is done item by item, each independent of the others; it can be pickled."""
+
+    device: str
+
+    def run(self, item: Item) -> Yield: ...
+
+
+def run_all(place: Place[Item, Yield], planned: Sequence[Item], at_once: int | Literal["auto"] = 1,
+            note: Callable[[str], object] = lambda line: None) -> Iterator[tuple[Item, Yield | MemoryFault]]:
+    """Every item with what it yielded, in the order in which they end.
 
     With `auto` the first runs in this process and is watched: the number at once is what its memory and the cores
     allow, told to `note`. An experiment that runs out of GPU memory yields its fault and the others go on.
@@ -137,16 +137,20 @@ class _watched:
             self.need = psutil.Process().memory_info().rss
 
 
-def _attempt(place: Workplace, planned: Planned) -> Result:
+def _attempt(place: Place[Item, Yield], item: Item) -> Yield | MemoryFault:
     try:
-        return place.run(planned)
-    except MemoryFault as fault:
-        return fault
+        return place.run(item)
+    except torch.OutOfMemoryError as error:
+        torch.cuda.empty_cache()
+        return MemoryFault(f"{item}: expected to fit into the memory of {place.device}, got "
+                           f"{str(error).split('.')[0]}; lower table.at_once, semisup.unlabelled_per_step or "
+                           "detector.image_size")
 
 
-def _in_processes(place: Workplace, planned: Sequence[Planned], count: int) -> Iterator[tuple[Planned, Result]]:
+def _in_processes(place: Place[Item, Yield], planned: Sequence[Item],
+                  count: int) -> Iterator[tuple[Item, Yield | MemoryFault]]:
     with ProcessPoolExecutor(count, _context(), _move_in, (place,)) as pool:
-        running: dict[Future, Planned] = {pool.submit(_work, one): one for one in planned}
+        running: dict[Future, Item] = {pool.submit(_work, one): one for one in planned}
         try:
             for future in as_completed(running):
                 yield running[future], future.result()
@@ -165,10 +169,10 @@ def _context():
     return context
 
 
-_place: Workplace | None = None
+_place: Place | None = None
 
 
-def _move_in(place: Workplace) -> None:
+def _move_in(place: Place) -> None:
     global _place
     _place = place
     torch.set_num_threads(1)
@@ -181,5 +185,5 @@ def _die_with_parent() -> None:
     os._exit(1)
 
 
-def _work(planned: Planned) -> Result:
-    return _attempt(_place, planned)
+def _work(item: Item) -> object:
+    return _attempt(_place, item)

@@ -18,7 +18,7 @@ def mgral(*arguments: str, **options) -> subprocess.CompletedProcess:
 def test_help_names_every_command():
     said = mgral("--help")
     assert said.returncode == 0
-    assert all(name in said.stdout for name in ("run", "check", "cycle", "import"))
+    assert all(name in said.stdout for name in ("run", "check", "cycle", "semisup", "import"))
 
 
 def test_faults_of_the_settings_come_before_any_work(tmp_path):
@@ -30,6 +30,12 @@ def test_faults_of_the_settings_come_before_any_work(tmp_path):
         f"mgral: {params}:2: study.cycles: expected a number greater than or equal to 1, got 0",
         f"mgral: {params}:1: sed: unknown setting; did you mean 'seed'?"]
     assert not (tmp_path / "work").exists()
+
+
+def test_all_that_is_wrong_with_the_options_is_said_at_once():
+    said = mgral("semisup", "--fraction", "2,x", "--methods", "fixmatch", "--folds", "0")
+    assert said.returncode == 2
+    assert [line.split(", got")[1] for line in said.stderr.splitlines()] == [" 'fixmatch'", " 2", " 'x'", " 0"]
 
 
 def test_a_budget_larger_than_the_pool_is_refused(tmp_path):
