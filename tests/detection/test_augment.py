@@ -4,7 +4,18 @@ import pytest
 import torch
 
 from mgral.data.augment import (
-    FLIP, GREY, STRONG, STRONGEST, TRAIN, WEAK, Strength, between, move_boxes, twins, view, warp,
+    FLIP,
+    GREY,
+    STRONG,
+    STRONGEST,
+    TRAIN,
+    WEAK,
+    Strength,
+    between,
+    move_boxes,
+    twins,
+    view,
+    warp,
 )
 from mgral.detection.randomness import stream
 
