@@ -83,7 +83,7 @@ class TrainingConfig(Section):
 Weight = Annotated[float, Field(ge=0.0)]
 
 
-MethodName = Literal["supervised", "mean_teacher"]
+MethodName = Literal["supervised", "mean_teacher", "soft_teacher", "stac"]
 
 
 class MeanTeacherConfig(Section):
@@ -91,6 +91,42 @@ class MeanTeacherConfig(Section):
     """Least teacher score of a pseudo label."""
     weight: Weight = 1.0
     """Of the losses on unlabelled images."""
+
+
+class SoftTeacherConfig(Section):
+    """What the tables of Soft Teacher (Xu et al. 2021) vary; the defaults are the paper's best."""
+
+    scheme: Literal["multi_stage", "end_to_end", "ema"] = "ema"
+    """Table 5. The teacher: a trained detector that stays as it is, the student itself, or its running mean."""
+    indicator: Literal["none", "iou", "reverse_iou", "prediction_difference", "student_background",
+                       "teacher_background"] = "teacher_background"
+    """Table 7 (and 6: `none` is without soft teacher). What tells how surely a place is background."""
+    teacher_threshold: Fraction = 0.5
+    """Least teacher score of a box to be considered at all."""
+    foreground_threshold: Fraction = 0.9
+    """Table 8. Least teacher score of a box to classify by."""
+    box_variance: Weight | None = 0.02
+    """Table 9. A box to locate by varies less; when absent, boxes to classify by do (Table 6, no box jittering)."""
+    jitters: Annotated[int, Field(ge=2)] = 10
+    """Table 10. Starts from which a box is placed again to see how it varies."""
+    jitter_scale: Weight = 0.06
+    """Deviation of the jittered corners, in sides of the box."""
+    weight: Weight = 4.0
+    """Of the losses on unlabelled images (alpha of equation 1)."""
+
+    @model_validator(mode="after")
+    def _foreground_is_considered(self) -> SoftTeacherConfig:
+        if self.foreground_threshold < self.teacher_threshold:
+            raise ValueError(f"expected a foreground_threshold of at least teacher_threshold, got "
+                             f"{self.foreground_threshold} < {self.teacher_threshold}")
+        return self
+
+
+class StacConfig(Section):
+    threshold: Fraction = 0.9
+    """Least teacher score of a pseudo label (tau)."""
+    weight: Weight = 2.0
+    """Of the losses on unlabelled images (lambda_u)."""
 
 
 class SemisupConfig(Section):
@@ -108,6 +144,8 @@ class SemisupConfig(Section):
     """The ramp min(ema_momentum, 1 - 1/(t+1)) ends here (algorithm of Soft Teacher's reference code)."""
     checkpoint_every: AtLeastOne = 500
     mean_teacher: MeanTeacherConfig = MeanTeacherConfig()
+    soft_teacher: SoftTeacherConfig = SoftTeacherConfig()
+    stac: StacConfig = StacConfig()
 
     def used(self) -> dict[str, object]:
         """The settings that decide what a training of this method yields: those of other methods are left out."""

@@ -6,7 +6,7 @@ made per image from the generator that the caller passes. Boxes are xyxy in canv
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -33,6 +33,10 @@ class Strength:
     scale: tuple[float, float] = (0.8, 1.25)
     shift: float = 0.1
     """Largest translation, as a share of the content's sides."""
+    turn: float = 0.0
+    """Largest rotation in degrees. Of rotation, shear along x and shear along y an image gets one, or none of them."""
+    shear: float = 0.0
+    """Largest shear, in degrees of the side that leans."""
     brightness: float = 0.0
     contrast: float = 0.0
     saturation: float = 0.0
@@ -40,6 +44,8 @@ class Strength:
     blur: float = 0.0
     erasures: int = 0
     """Most rectangles to paint over; at least one of them when not zero."""
+    erasure: tuple[float, float] = (0.05, 0.25)
+    """Shares of the canvas's sides that a rectangle takes."""
 
 
 FLIP = Strength(scale=(1.0, 1.0), shift=0.0)
@@ -48,14 +54,21 @@ TRAIN = Strength(brightness=0.2, contrast=0.2, saturation=0.2)
 """What supervised training sees: the weak view with a little colour jitter."""
 STRONG = Strength(brightness=0.4, contrast=0.4, saturation=0.4, grey=0.2, blur=0.3, erasures=3)
 """What the student sees of unlabelled images (Soft Teacher, strong augmentation; without rotation and shear)."""
+STRONGEST = replace(STRONG, turn=30.0, shear=30.0, erasures=5, erasure=(0.0, 0.2))
+"""The same with rotation, shear and the many small erasures of Soft Teacher and STAC."""
 
 
 def view(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator) -> View:
     """A random view of each image. `contents` (B, 2): height and width of the content in canvas pixels."""
+    return twins(pixels, contents, strength, generator)[1]
+
+
+def twins(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator) -> tuple[View, View]:
+    """The view that `view` draws, after the same view without its changes of colour and erasures."""
     matrices = _matrices(contents, strength, generator).to(pixels.device)
-    moving = strength.scale != (1.0, 1.0) or strength.shift > 0
-    warped = warp(pixels, matrices) if moving or strength.flip else pixels.float()
-    return View(_erased(_coloured(warped, strength, generator), strength.erasures, generator), matrices)
+    moving = strength.scale != (1.0, 1.0) or strength.shift or strength.flip or strength.turn or strength.shear
+    plain = warp(pixels, matrices) if moving else pixels.float()
+    return View(plain, matrices), View(_erased(_coloured(plain, strength, generator), strength, generator), matrices)
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
@@ -68,10 +81,12 @@ def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
 
 
 def move_boxes(xyxy: Tensor, matrices: Tensor) -> Tensor:
-    """Boxes (n, 4) under one matrix each (n, 3, 3) that scales, flips and shifts but does not turn."""
-    scale, shift = matrices[:, (0, 1), (0, 1)], matrices[:, :2, 2]
-    first, second = xyxy[:, :2] * scale + shift, xyxy[:, 2:] * scale + shift
-    return torch.cat([torch.minimum(first, second), torch.maximum(first, second)], dim=1)
+    """Boxes (n, 4) under one affine matrix each (n, 3, 3): the smallest upright box around the four moved corners."""
+    corners = torch.stack([xyxy[:, (0, 2, 0, 2)], xyxy[:, (1, 1, 3, 3)]], dim=1)  # (n, 2, 4)
+    along, across = corners[:, :1] * matrices[:, :2, :1], corners[:, 1:] * matrices[:, :2, 1:2]
+    # In this order, shift last, flips and scales give the same numbers as without the other axis.
+    moved = along + across + matrices[:, :2, 2:]
+    return torch.cat([moved.amin(dim=2), moved.amax(dim=2)], dim=1)
 
 
 def between(source: View, goal: View) -> Tensor:
@@ -92,7 +107,26 @@ def _matrices(contents: Tensor, strength: Strength, generator: torch.Generator) 
     matrices = torch.eye(3).repeat(count, 1, 1)
     matrices[:, 0, 0], matrices[:, 1, 1] = factor.unbind(1)
     matrices[:, :2, 2] = shift
+    if strength.turn or strength.shear:
+        matrices = _bent(matrices, sides, strength, generator)
     return matrices
+
+
+def _bent(matrices: Tensor, sides: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """Each image turned, sheared along x, sheared along y or none of it, about where its content's centre went."""
+    count = len(matrices)
+    kind = torch.randint(4, (count,), generator=generator)
+    draw = 2 * torch.rand(count, generator=generator) - 1
+    angle, lean = torch.deg2rad(strength.turn * draw), torch.deg2rad(strength.shear * draw).tan()
+    bend = torch.eye(2).repeat(count, 1, 1)
+    turned, across, down = kind == 1, kind == 2, kind == 3
+    bend[turned] = torch.stack([angle.cos(), -angle.sin(), angle.sin(), angle.cos()], dim=1).reshape(-1, 2, 2)[turned]
+    bend[across, 0, 1] = lean[across]
+    bend[down, 1, 0] = lean[down]
+    centre = matrices[:, :2, :2] @ (sides / 2)[:, :, None] + matrices[:, :2, 2:]
+    about = torch.eye(3).repeat(count, 1, 1)
+    about[:, :2, :2], about[:, :2, 2:] = bend, centre - bend @ centre
+    return about @ matrices
 
 
 def _coloured(pixels: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
@@ -127,8 +161,9 @@ def _blur(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return F.conv2d(planes, kernel[:, None, :, None], groups=count * channels).reshape(pixels.shape)
 
 
-def _erased(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
-    """Paints 1 to `most` rectangles of 5 to 25 % of each side, every one in a random colour."""
+def _erased(pixels: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """Paints up to `strength.erasures` rectangles, every one in a random colour."""
+    most = strength.erasures
     if not most:
         return pixels
     count, _, height, width = pixels.shape
@@ -136,14 +171,14 @@ def _erased(pixels: Tensor, most: int, generator: torch.Generator) -> Tensor:
     draws = torch.rand(most, count, 4, generator=generator)
     colours = (255 * torch.rand(most, count, 3, generator=generator)).to(pixels.device)
     for step in range(most):
-        inside = _rectangle(draws[step], height, width) & (number > step)[:, None, None]
+        inside = _rectangle(draws[step], strength.erasure, height, width) & (number > step)[:, None, None]
         pixels = torch.where(inside[:, None].to(pixels.device), colours[step][:, :, None, None], pixels)
     return pixels
 
 
-def _rectangle(draws: Tensor, height: int, width: int) -> Tensor:
+def _rectangle(draws: Tensor, shares: tuple[float, float], height: int, width: int) -> Tensor:
     """(B, H, W) true inside one rectangle an image, from four uniform numbers each."""
-    sides = _between((0.05, 0.25), draws[:, :2])
+    sides = _between(shares, draws[:, :2])
     corner = draws[:, 2:] * (1 - sides)
     rows, columns = (torch.arange(height) + 0.5) / height, (torch.arange(width) + 0.5) / width
     down = (rows >= corner[:, :1]) & (rows < corner[:, :1] + sides[:, :1])

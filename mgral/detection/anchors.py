@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mgral.detection.heads import Features, Head, Losses, flat, surest
+from mgral.detection.heads import Dense, Features, Found, Head, Losses, flat, surest
 from mgral.detection.targets import Target
 
 BACKGROUND, IGNORED = -1, -2
@@ -56,16 +56,15 @@ class AnchorHead(Head):
         return [row[:len(target)] for row, target in zip(means, targets, strict=True)]
 
     def read(self, features, contents, canvas, locations):
-        levels, deltas, sizes = self._outputs(features)
-        probabilities = torch.cat(levels, dim=1).sigmoid()
-        found = self._detections(probabilities, torch.cat(deltas, dim=1), self._grid(sizes, levels[0].device),
-                                 [level.shape[1] for level in levels], contents)
-        return found, surest(probabilities, locations)
+        dense = self.dense(features)
+        probabilities = dense.logits.sigmoid()
+        return self._detections(probabilities, dense, contents), surest(probabilities, locations)
 
-    def _outputs(self, features: Features) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
+    def dense(self, features):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
-        return [flat(one, self.head.cls_out_channels) for one in scores], [flat(one, 4) for one in deltas], sizes
+        return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
+                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes)
 
     def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         key = (tuple(sizes), device)
@@ -74,10 +73,25 @@ class AnchorHead(Head):
                 self._anchors[key] = torch.cat(self.head.prior_generator.grid_priors(sizes, device=device))
         return self._anchors[key]
 
+    def found(self, dense: Dense, contents: Sequence[tuple[int, int]]) -> list[Found]:
+        """Detections after suppression."""
+        return self._detections(dense.logits.sigmoid(), dense, contents)
+
+    def looks(self, dense: Dense, boxes: Sequence[Tensor], count: int, canvas: tuple[int, int]) -> list[Tensor]:
+        """(count, n, 4) an image: where the `count` anchors that overlap each of its boxes (n, 4) most move to."""
+        anchors, moved = dense.anchors, []
+        for xyxy, deltas in zip(boxes, dense.deltas, strict=True):
+            places = self.head.assigner.iou_calculator(xyxy, anchors).topk(count, dim=1).indices.T.flatten()
+            found = self.head.bbox_coder.decode(anchors[places], deltas[places], max_shape=canvas)
+            moved.append(found.reshape(count, len(xyxy), 4))
+        return moved
+
     def _measure(self, features: Features, targets: Sequence[Target]) -> Measured:
-        levels, deltas, sizes = self._outputs(features)
-        logits, deltas = torch.cat(levels, dim=1), torch.cat(deltas, dim=1)
-        anchors = self._grid(sizes, logits.device)
+        return self.compare(self.dense(features), targets)
+
+    def compare(self, dense: Dense, targets: Sequence[Target]) -> Measured:
+        """Losses place by place."""
+        logits, deltas, anchors = dense.logits, dense.deltas, dense.anchors
         xyxy, labels, real = padded(targets, logits.device)
         assigned = self._assign(anchors, xyxy, real, targets)
         image, place = (assigned >= 0).nonzero().unbind(1)
@@ -87,7 +101,7 @@ class AnchorHead(Head):
         one_loss = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
                                       (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
         box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
-        return Measured(one_loss.reshape(*assigned.shape, -1).sum(dim=2), box, (image, place, truth), len(targets))
+        return Measured(one_loss.reshape(*assigned.shape, -1).sum(dim=2), box, (image, place, truth), assigned)
 
     def _box_losses(self, anchors: Tensor, deltas: Tensor, xyxy: Tensor) -> Tensor:
         coder = self.head.bbox_coder
@@ -127,11 +141,12 @@ class AnchorHead(Head):
         covered = self.head.assigner.iou_calculator(anchors.expand(len(xyxy), -1, -1), xyxy, mode="iof")
         return ((covered > share) & real[:, None]).any(dim=2)
 
-    def _detections(self, probabilities: Tensor, deltas: Tensor, anchors: Tensor, places: Sequence[int],
-                    contents: Sequence[tuple[int, int]]) -> list:
+    def _detections(self, probabilities: Tensor, dense: Dense, contents: Sequence[tuple[int, int]]) -> list:
         from mmcv.ops import batched_nms
 
-        rules = self.head.test_cfg
+        rules, deltas, anchors = self.head.test_cfg, dense.deltas, dense.anchors
+        places = [height * width * each for (height, width), each
+                  in zip(dense.sizes, self.head.prior_generator.num_base_priors, strict=True)]
         scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
         image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
         keys, scores = keys[image, column], scores[image, column]
@@ -152,19 +167,32 @@ class AnchorHead(Head):
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """Losses place by place: `classification` (B, N), `box` (P,) of the `positive` (image, place, truth) rows."""
+    """Losses place by place: `classification` (B, N), `box` (P,) of the `positive` (image, place, truth) rows.
+
+    `assigned` (B, N): row of the truth box that a place is to find, else BACKGROUND or IGNORED.
+    """
 
     classification: Tensor
     box: Tensor
     positive: tuple[Tensor, Tensor, Tensor]
-    images: int
+    assigned: Tensor
 
     @cached_property
     def by_image(self) -> tuple[Tensor, Tensor, Tensor]:
         """(B,) each: sums of the classification and box losses, and the number of positives."""
         image = self.positive[0]
-        box = self.box.new_zeros(self.images).index_add(0, image, self.box)
-        return self.classification.sum(dim=1), box, torch.bincount(image, minlength=self.images)
+        images = len(self.assigned)
+        box = self.box.new_zeros(images).index_add(0, image, self.box)
+        return self.classification.sum(dim=1), box, torch.bincount(image, minlength=images)
+
+    @property
+    def number(self) -> Tensor:
+        """What mmdet divides the losses by: the positives, an image without any counted as one."""
+        return self.by_image[2].clamp(min=1).sum()
+
+    @property
+    def losses(self) -> Losses:
+        return _normalised(*self.by_image)
 
 
 def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losses:

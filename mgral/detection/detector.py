@@ -47,6 +47,11 @@ class Detector(nn.Module):
         self._head = head_of(model)  # not a module: its weights are the model's
 
     @property
+    def head(self) -> Head:
+        """What stands on the neck, for methods that look at single places."""
+        return self._head
+
+    @property
     def device(self) -> torch.device:
         return self.channels.mean.device
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,21 @@ Features = Sequence[Tensor]
 Found = tuple[Tensor, Tensor, Tensor]
 """Boxes of one image: xyxy (n, 4) canvas pixels, scores (n,), labels (n,); best first."""
 Losses = dict[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dense:
+    """What a one-stage head says of all N places, before anything is chosen.
+
+    `logits` (B, N, K): K is the number of classes where each has a sigmoid of its own, and one more, background last,
+    where a softmax goes over them. `deltas` (B, N, 4) move the `anchors` (N, 4), xyxy canvas pixels, as the head's box
+    coder says. `sizes` (h, w) of each level; places go by level, row, column, anchor (mmdet's order).
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor
+    sizes: list[tuple[int, int]]
 
 
 class Head(ABC):
@@ -53,7 +69,7 @@ class DenseHead(Head):
         self.head = head
 
     def losses(self, features, targets, canvas):
-        return _summed(self.head.loss(features, samples(metas([canvas] * len(targets), canvas), targets)))
+        return summed(self.head.loss(features, samples(metas([canvas] * len(targets), canvas), targets)))
 
     def read(self, features, contents, canvas, locations):
         outputs = self.head(features)
@@ -85,7 +101,7 @@ class ProposalHead(Head):
         # mmdet's two-stage `loss` starts from pixels: give it the features that are already there.
         self.model.extract_feat = tuple
         try:
-            return _summed(self.model.loss(features, samples(metas([canvas] * len(targets), canvas), targets)))
+            return summed(self.model.loss(features, samples(metas([canvas] * len(targets), canvas), targets)))
         finally:
             del self.model.extract_feat
 
@@ -161,7 +177,7 @@ def samples(metas: Sequence[dict[str, Any]], targets: Sequence[Target] | None = 
     return made
 
 
-def _summed(losses: dict[str, Any]) -> Losses:
+def summed(losses: dict[str, Any]) -> Losses:
     """One number for each loss; what mmdet reports beside them (accuracy) is left out."""
     return {name: sum(value) if isinstance(value, list) else value.mean()
             for name, value in losses.items() if "loss" in name}

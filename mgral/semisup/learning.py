@@ -21,9 +21,12 @@ from mgral.errors import ConfigError, StateError
 from mgral.files import canonical_json, sha256, writing
 from mgral.semisup.mean_teacher import MeanTeacher
 from mgral.semisup.method import Draw, Method
+from mgral.semisup.soft_teacher import SoftTeacher
+from mgral.semisup.stac import Stac
 from mgral.semisup.supervised import Supervised
 
-METHODS: dict[str, type[Method]] = {"supervised": Supervised, "mean_teacher": MeanTeacher}
+METHODS: dict[str, type[Method]] = {"supervised": Supervised, "mean_teacher": MeanTeacher, "stac": Stac,
+                                    "soft_teacher": SoftTeacher}
 
 
 def learn(start: Detector, store: ImageStore, labelled: Mapping[ImageId, Boxes], unlabelled: Sequence[ImageId],

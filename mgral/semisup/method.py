@@ -51,6 +51,11 @@ class Method(ABC):
         self.student, self.teacher, self.store, self.truth, self.config = student, teacher, store, truth, config
 
     @classmethod
+    def is_staged(cls, config: SemisupConfig) -> bool:
+        """`staged`, for a method that has both kinds of training."""
+        return cls.staged
+
+    @classmethod
     def refusal(cls, detector: Detector) -> str | None:
         """Why the method makes no sense for this detector; None when it does."""
         return None
