@@ -13,6 +13,7 @@ from mgral.config import Config
 from mgral.data.dataset import ImageId
 from mgral.detection.building import build_detector, load_checkpoint, save_checkpoint
 from mgral.detection.detector import Detector
+from mgral.detection.distributed import ALONE, World
 from mgral.detection.evaluation import Evaluation, evaluate
 from mgral.detection.inspecting import inspect
 from mgral.detection.training import train
@@ -43,7 +44,7 @@ def train_detector(job: Job, after: int) -> Trained:
     """Trains on the labelled set after `after` cycles; a detector that is there already is used again."""
     study, config = open_study(job), job.config
     snapshot = version(study.workspace, job.strategy, after)
-    name = fingerprint("detector", snapshot, study.splits_hash, config.detector, config.training, config.seed)
+    name = _name(job, snapshot)
     receipt, progress = study.workspace.cached("detectors", name, ".json"), current.get()
     if receipt.exists():
         progress.skip("train", config.training.steps)
@@ -93,16 +94,44 @@ def device_of(config: Config) -> str:
     return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _trained(job: Job, study: Study, boxes: Mapping, snapshot: str, name: str, title: str) -> Detector:
+def train_shared(job: Job, after: int, world: World, device: str) -> Path:
+    """Trains the same detector in several processes; `train_detector` then finds it and measures it.
+
+    Returns:
+        The checkpoint.
+    """
+    if world.first:
+        open_study(job)  # draws and decodes what the others only read
+    world.wait()
+    study, snapshot = open_study(job), version(job.workspace, job.strategy, after)
+    boxes, name = labelled(study.workspace, job.strategy, after, study.dataset), _name(job, snapshot)
+    if not study.workspace.cached("detectors", name, ".pth").exists():
+        _trained(job, study, boxes, snapshot, name, job.title, world, device)
+    world.wait()
+    return study.workspace.cached("detectors", name, ".pth")
+
+
+def _name(job: Job, snapshot: str) -> str:
+    config = job.config
+    return fingerprint("detector", snapshot, open_study(job).splits_hash, config.detector, config.training, config.seed)
+
+
+def _trained(job: Job, study: Study, boxes: Mapping, snapshot: str, name: str, title: str, world: World = ALONE,
+             device: str | None = None) -> Detector:
     config, path = job.config, study.workspace.cached("detectors", name, ".pth")
-    detector = build_detector(config.detector, study.dataset.classes, config.seed, device_of(config))
+    device = device or device_of(config)
+    if path.exists():
+        current.get().skip("train", config.training.steps)
+        return load_checkpoint(path, device)
+    detector = build_detector(config.detector, study.dataset.classes, config.seed, device)
     interim = path.with_suffix(".part.pth")
     with current.get().phase(f"{title} training the detector", "train", config.training.steps) as advance:
         for _ in train(detector, study.store, boxes, tuple(sorted(boxes)), config.training,
-                       derived_seed(config.seed, "detector", snapshot), interim):
+                       derived_seed(config.seed, "detector", snapshot), interim, world):
             advance(1)
-    save_checkpoint(path, detector)
-    interim.unlink(missing_ok=True)
+    if world.first:
+        save_checkpoint(path, detector)
+        interim.unlink(missing_ok=True)
     return detector
 
 

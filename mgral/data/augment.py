@@ -58,17 +58,25 @@ STRONGEST = replace(STRONG, turn=30.0, shear=30.0, erasures=5, erasure=(0.0, 0.2
 """The same with rotation, shear and the many small erasures of Soft Teacher and STAC."""
 
 
-def view(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator) -> View:
-    """A random view of each image. `contents` (B, 2): height and width of the content in canvas pixels."""
-    return twins(pixels, contents, strength, generator)[1]
+WHOLE = slice(None)
 
 
-def twins(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator) -> tuple[View, View]:
+def view(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator, part: slice = WHOLE) -> View:
+    """A random view of each image. `contents` (B, 2): height and width of the content in canvas pixels.
+
+    With `part`, `pixels` holds these images of the batch only, and each is seen as it would be in the whole batch.
+    """
+    return twins(pixels, contents, strength, generator, part)[1]
+
+
+def twins(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator,
+          part: slice = WHOLE) -> tuple[View, View]:
     """The view that `view` draws, after the same view without its changes of colour and erasures."""
-    matrices = _matrices(contents, strength, generator).to(pixels.device)
+    matrices = _matrices(contents, strength, generator)[part].to(pixels.device)
     moving = strength.scale != (1.0, 1.0) or strength.shift or strength.flip or strength.turn or strength.shear
     plain = warp(pixels, matrices) if moving else pixels.float()
-    return View(plain, matrices), View(_erased(_coloured(plain, strength, generator), strength, generator), matrices)
+    dice = Dice(generator, len(contents), part)
+    return View(plain, matrices), View(_erased(_coloured(plain, strength, dice), strength, dice), matrices)
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
@@ -129,8 +137,25 @@ def _bent(matrices: Tensor, sides: Tensor, strength: Strength, generator: torch.
     return about @ matrices
 
 
-def _coloured(pixels: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
-    draws = torch.rand(5, len(pixels), generator=generator).to(pixels.device)[:, :, None, None, None]
+@dataclass(frozen=True, slots=True)
+class Dice:
+    """Draws for every image of a batch, of which those of `part` are used here."""
+
+    generator: torch.Generator
+    count: int
+    part: slice
+
+    def uniform(self, rows: int, *sides: int) -> Tensor:
+        """(rows, images of the part, *sides) in [0, 1)."""
+        return torch.rand(rows, self.count, *sides, generator=self.generator)[:, self.part]
+
+    def whole(self, low: int, high: int) -> Tensor:
+        """(images of the part,) numbers from low to high - 1."""
+        return torch.randint(low, high, (self.count,), generator=self.generator)[self.part]
+
+
+def _coloured(pixels: Tensor, strength: Strength, dice: Dice) -> Tensor:
+    draws = dice.uniform(5).to(pixels.device)[:, :, None, None, None]
     if strength.brightness:
         pixels = pixels * _around_one(strength.brightness, draws[0])
     if strength.contrast:
@@ -142,7 +167,7 @@ def _coloured(pixels: Tensor, strength: Strength, generator: torch.Generator) ->
         pixels = luma + (pixels - luma) * factor
     if strength.blur:
         blurred = (draws[4] < strength.blur).flatten()
-        pixels = torch.where(blurred[:, None, None, None], _blur(pixels, generator), pixels)
+        pixels = torch.where(blurred[:, None, None, None], _blur(pixels, dice), pixels)
     return pixels.clamp(0.0, 255.0)
 
 
@@ -150,10 +175,10 @@ def _luma(pixels: Tensor) -> Tensor:
     return (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def _blur(pixels: Tensor, generator: torch.Generator) -> Tensor:
+def _blur(pixels: Tensor, dice: Dice) -> Tensor:
     """Gaussian blur over 5 × 5 pixels, sigma 0.5 to 1.5, another one for each image."""
     count, channels, height, width = pixels.shape
-    sigma = (0.5 + torch.rand(count, 1, generator=generator)).to(pixels.device)
+    sigma = (0.5 + dice.uniform(1)[0, :, None]).to(pixels.device)
     kernel = torch.exp(-torch.arange(-2, 3, device=pixels.device) ** 2 / (2 * sigma ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     planes = F.pad(pixels.reshape(1, count * channels, height, width), (2, 2, 2, 2), mode="replicate")
@@ -161,15 +186,15 @@ def _blur(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return F.conv2d(planes, kernel[:, None, :, None], groups=count * channels).reshape(pixels.shape)
 
 
-def _erased(pixels: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def _erased(pixels: Tensor, strength: Strength, dice: Dice) -> Tensor:
     """Paints up to `strength.erasures` rectangles, every one in a random colour."""
     most = strength.erasures
     if not most:
         return pixels
-    count, _, height, width = pixels.shape
-    number = torch.randint(1, most + 1, (count,), generator=generator)
-    draws = torch.rand(most, count, 4, generator=generator)
-    colours = (255 * torch.rand(most, count, 3, generator=generator)).to(pixels.device)
+    height, width = pixels.shape[2:]
+    number = dice.whole(1, most + 1)
+    draws = dice.uniform(most, 4)
+    colours = (255 * dice.uniform(most, 3)).to(pixels.device)
     for step in range(most):
         inside = _rectangle(draws[step], strength.erasure, height, width) & (number > step)[:, None, None]
         pixels = torch.where(inside[:, None].to(pixels.device), colours[step][:, :, None, None], pixels)

@@ -9,6 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
+from mgral.detection.distributed import mean_number
 from mgral.detection.heads import Dense, Features, Found, Head, Losses, flat, surest
 from mgral.detection.targets import Target
 
@@ -197,7 +198,7 @@ class Measured:
 
 def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losses:
     # mmdet counts an image without positives as one.
-    number = positives.clamp(min=1).sum()
+    number = mean_number(positives.clamp(min=1).sum())
     return {"loss_cls": classification.sum() / number, "loss_bbox": box.sum() / number}
 
 

@@ -35,13 +35,12 @@ class Optimiser:
         self.adamw = torch.optim.AdamW([group for group in groups if group["params"]], lr=lr, fused=True)
         self.steps, self.peak, self.clip_norm = steps, lr, clip_norm
 
-    def step(self, step: int, loss: Tensor, ids: Iterable[str]) -> float:
-        """Lowers the loss of 0-based `step`; gives its learning rate.
+    def step(self, step: int, loss: Tensor, value: float, ids: Iterable[str]) -> float:
+        """Lowers the loss of 0-based `step`, which is `value` over all processes; gives the learning rate.
 
         Raises:
             TrainingError: the loss is not finite; nothing has changed then. Names the step (from 1) and the images.
         """
-        value = loss.item()
         if not math.isfinite(value):
             raise TrainingError(f"step {step + 1}: expected a finite loss, got {value} on images "
                                 f"{', '.join(ids)}; try a smaller learning rate")

@@ -64,12 +64,13 @@ def learn(start: Detector, store: ImageStore, labelled: Mapping[ImageId, Boxes],
                     list(islice(unknown, config.unlabelled_per_step)), stream(seed, "view", step))
         with isolated(student.device, seed, "step", step):
             loss = total(method.losses(draw))
-            lr = optimiser.step(step, loss, [*draw.labelled, *draw.unlabelled])
+            value = loss.item()
+            lr = optimiser.step(step, loss, value, [*draw.labelled, *draw.unlabelled])
         method.after(step)
         if checkpoint and (step + 1) % config.checkpoint_every == 0:
             _save(checkpoint, run, step + 1, method, optimiser)
         if watch:
-            watch(Step(step + 1, config.steps, loss.item(), lr))
+            watch(Step(step + 1, config.steps, value, lr))
     if checkpoint:
         checkpoint.unlink(missing_ok=True)
     return method.result.eval()

@@ -113,7 +113,7 @@ class Contest:
         seed = derived_seed(self.seed, "trial", canonical_json(trial.fraction), trial.fold)
         start = build_detector(self.detector, self.classes, seed, self.device)
         teacher = None
-        if METHODS[trial.method].staged:
+        if METHODS[trial.method].is_staged(self._settings(trial.method)):
             teacher = self._trained(Trial(BASELINE, trial.fraction, trial.fold, trial.labelled))
         labelled = {image_id: self.truth[image_id] for image_id in trial.labelled}
         unlabelled = tuple(image_id for image_id in self.train if image_id not in labelled)

@@ -31,7 +31,7 @@ def test_only_matrices_decay():
 def test_gradients_are_clipped():
     weight = torch.nn.Linear(1, 1, bias=False)
     optimiser = Optimiser(weight, 1, 0.1, 0.0, clip_norm=0.5)
-    optimiser.step(0, 100 * weight(torch.ones(1, 1)).sum(), ["a"])
+    optimiser.step(0, 100 * weight(torch.ones(1, 1)).sum(), 1.0, ["a"])
     assert weight.weight.grad.norm().item() == pytest.approx(0.5, rel=1e-4)
 
 
@@ -41,5 +41,5 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_changes_nothing(value):
     torch.nn.init.ones_(weight.weight)
     before = weight.weight.clone()
     with pytest.raises(TrainingError, match=f"step 8: expected a finite loss, got {value} on images a, b; try"):
-        Optimiser(weight, 10, 0.1, 0.0, 1.0).step(7, weight.weight.sum() * float(value), ["a", "b"])
+        Optimiser(weight, 10, 0.1, 0.0, 1.0).step(7, weight.weight.sum(), float(value), ["a", "b"])
     assert torch.equal(weight.weight, before)
