@@ -52,7 +52,7 @@ class SoftTeacher(Method):
             return Stages.refusal(detector.head.model)
         if isinstance(detector.head, AnchorHead):
             return None
-        return f"{type(detector.model).__name__} has neither proposals nor anchors for which its teacher could speak"
+        return f"{type(detector.model).__name__} has neither proposals nor RetinaNet's anchors to ask a teacher about"
 
     def losses(self, draw: Draw) -> Losses:
         seen, truth = self.sure(draw)

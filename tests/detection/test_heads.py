@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torchvision.ops import box_iou
 
 from mgral.config import DetectorConfig
 from mgral.detection.anchors import AnchorHead
@@ -88,6 +89,22 @@ def test_groups_have_their_own_normalisation(model):
     first, second = model._head.group_losses(features, targets, [1, 3], CANVAS)
     torch.testing.assert_close(first, model._head.losses([one[:1] for one in features], targets[:1], CANVAS))
     torch.testing.assert_close(second, model._head.losses([one[1:] for one in features], targets[1:], CANVAS))
+
+
+def test_looks_are_the_boxes_of_the_anchors_that_overlap_most(model):
+    head, dense = model.head, model.head.dense(features_of(model, 2))
+    boxes = [target(3).xyxy, target(0).xyxy]
+    looks = head.looks(dense, boxes, 5, CANVAS)
+    assert [one.shape for one in looks] == [(5, 3, 4), (5, 0, 4)]
+    for column, box in enumerate(boxes[0]):
+        overlaps = box_iou(box[None], dense.anchors)[0]
+        surely = overlaps > overlaps.sort(descending=True).values[5]  # more than the sixth, so there is no choice
+        moved = head.head.bbox_coder.decode(dense.anchors[surely], dense.deltas[0, surely]).clamp(0, 96)
+        assert surely.any()
+        for one in moved:
+            assert (looks[0][:, column] - one).abs().amax(dim=1).min() < 1e-4
+    assert looks[0].min() >= 0
+    assert looks[0].max() <= 96
 
 
 def test_object_losses_add_up_to_the_loss_of_all_positives(model):

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from pydantic import ValidationError
+from torchvision.ops import box_iou
 
 from mgral.config import DetectorConfig, SemisupConfig, SoftTeacherConfig, TrainingConfig
 from mgral.data.augment import STRONGEST, WEAK, view
@@ -151,11 +152,29 @@ def variances_of(method, weak, draw, scenes):
     """Those of the boxes above the teacher's threshold, with the noise that follows the views in the draw's stream."""
     generator = generator_after_truth(method, scenes)
     method.form.views(scenes.pixels(draw.unlabelled), contents_of(scenes, draw.unlabelled), generator)
+    return judged(method, weak.pixels, generator)[1]
+
+
+def judged(method, pixels, generator):
+    """Boxes above the teacher's threshold and their variances."""
+    canvas = tuple(pixels.shape[-2:])
     with evaluating(method.teacher):
-        evidence = method.form.evidence(method.teacher.features(weak.pixels))
-        found = method.form.found(evidence, [scenes.canvas] * 3, scenes.canvas)
+        evidence = method.form.evidence(method.teacher.features(pixels))
+        found = method.form.found(evidence, [canvas] * len(pixels), canvas)
         likely = [tuple(part[one[1] >= 0.3] for part in one) for one in found]
-        return [spread(one) for one in method.form.looks(evidence, likely, scenes.canvas, generator)]
+        return likely, [spread(one) for one in method.form.looks(evidence, likely, canvas, generator)]
+
+
+def test_steadier_boxes_lie_better(made):
+    """Figure 3 (c) of the paper."""
+    scenes = Scenes(80, seed=1)
+    found, variances = judged(made(), scenes.pixels(scenes.ids), stream(0))
+    quality = [box_iou(xyxy, torch.as_tensor(scenes.boxes[image_id].xyxy) * 2).amax(dim=1)
+               for image_id, (xyxy, *_) in zip(scenes.ids, found, strict=True)]
+    quality = torch.cat(quality)[torch.cat(variances).argsort()]
+    assert len(quality) > 100
+    third = len(quality) // 3
+    assert quality[:third].mean() > quality[-third:].mean()
 
 
 @pytest.mark.parametrize("indicator", INDICATORS)
@@ -369,7 +388,7 @@ def test_detectors_that_it_cannot_ask_are_refused(tmp_path, stages, start):
     path = tmp_path / "model.py"
     path.write_text(DENSE)
     points = build_detector(DetectorConfig(config=str(path), image_size=64), CLASSES, seed=0)
-    assert "FCOS has neither proposals nor anchors" in SoftTeacher.refusal(points)
+    assert "FCOS has neither proposals nor RetinaNet's anchors" in SoftTeacher.refusal(points)
     assert SoftTeacher.refusal(start) is SoftTeacher.refusal(stages[0]) is None
     sigmoid = copy.deepcopy(stages[0])
     sigmoid.model.roi_head.bbox_head.loss_cls.use_sigmoid = True
