@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from mgral.detection.heads import Features, Head, Losses, flat, surest
+from mgral.detection.heads import Dense, Features, Head, Losses, flat, surest
 from mgral.detection.targets import Target
 
 BACKGROUND, IGNORED = -1, -2
@@ -21,6 +21,10 @@ class AnchorHead(Head):
     def __init__(self, head: nn.Module) -> None:
         self.head = head
         self._anchors: dict[tuple, Tensor] = {}
+
+    @property
+    def name(self):
+        return type(self.head).__name__
 
     @staticmethod
     def fits(head: nn.Module) -> bool:
@@ -56,16 +60,15 @@ class AnchorHead(Head):
         return [row[:len(target)] for row, target in zip(means, targets, strict=True)]
 
     def read(self, features, contents, canvas, locations):
-        levels, deltas, sizes = self._outputs(features)
-        probabilities = torch.cat(levels, dim=1).sigmoid()
-        found = self._detections(probabilities, torch.cat(deltas, dim=1), self._grid(sizes, levels[0].device),
-                                 [level.shape[1] for level in levels], contents)
-        return found, surest(probabilities, locations)
+        dense = self.dense(features)
+        probabilities = dense.logits.sigmoid()
+        return self._detections(probabilities, dense, contents), surest(probabilities, locations)
 
-    def _outputs(self, features: Features) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
+    def dense(self, features):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
-        return [flat(one, self.head.cls_out_channels) for one in scores], [flat(one, 4) for one in deltas], sizes
+        return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
+                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes)
 
     def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         key = (tuple(sizes), device)
@@ -75,9 +78,8 @@ class AnchorHead(Head):
         return self._anchors[key]
 
     def _measure(self, features: Features, targets: Sequence[Target]) -> Measured:
-        levels, deltas, sizes = self._outputs(features)
-        logits, deltas = torch.cat(levels, dim=1), torch.cat(deltas, dim=1)
-        anchors = self._grid(sizes, logits.device)
+        dense = self.dense(features)
+        logits, deltas, anchors = dense.logits, dense.deltas, dense.anchors
         xyxy, labels, real = padded(targets, logits.device)
         assigned = self._assign(anchors, xyxy, real, targets)
         image, place = (assigned >= 0).nonzero().unbind(1)
@@ -127,11 +129,12 @@ class AnchorHead(Head):
         covered = self.head.assigner.iou_calculator(anchors.expand(len(xyxy), -1, -1), xyxy, mode="iof")
         return ((covered > share) & real[:, None]).any(dim=2)
 
-    def _detections(self, probabilities: Tensor, deltas: Tensor, anchors: Tensor, places: Sequence[int],
-                    contents: Sequence[tuple[int, int]]) -> list:
+    def _detections(self, probabilities: Tensor, dense: Dense, contents: Sequence[tuple[int, int]]) -> list:
         from mmcv.ops import batched_nms
 
-        rules = self.head.test_cfg
+        rules, deltas, anchors = self.head.test_cfg, dense.deltas, dense.anchors
+        places = [height * width * each for (height, width), each
+                  in zip(dense.sizes, self.head.prior_generator.num_base_priors, strict=True)]
         scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
         image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
         keys, scores = keys[image, column], scores[image, column]

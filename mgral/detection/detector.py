@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mgral.config import DetectorConfig
 from mgral.detection.anchors import AnchorHead
 from mgral.detection.embedding import embed
-from mgral.detection.heads import DenseHead, Features, Found, Head, Losses, ProposalHead
+from mgral.detection.heads import Dense, DenseHead, Features, Found, Head, Losses, ProposalHead
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
 
@@ -80,6 +80,14 @@ class Detector(nn.Module):
         features, canvas = self.features(pixels), _canvas(pixels)
         return (self._head.read(features, contents, canvas, 1)[0], self._head.losses(features, targets, canvas),
                 self._head.object_losses(features, targets, canvas))
+
+    def dense(self, pixels: Tensor) -> Dense:
+        """Logits and box deltas of every place, with gradients, for methods that compare two views place by place.
+
+        Raises:
+            ConfigError: not a one-stage detector with anchors.
+        """
+        return self._head.dense(self.features(pixels))
 
     def features(self, pixels: Tensor) -> Features:
         """Maps of the neck, (B, D, h, w) each, finest first."""

@@ -8,7 +8,7 @@ from mgral.detection.detector import head_of
 from mgral.detection.heads import DenseHead, quality_loss, surest
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
-from tests.detection.scenes import CLASSES, target
+from tests.detection.scenes import CLASSES, Scenes, target
 
 CANVAS = (96, 96)
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid")  # mmdet's point generator
@@ -74,6 +74,33 @@ def test_batched_detections_are_those_of_mmdet(model, nms_pre):
     assert min(len(scores) for _, scores, _ in fast[0]) > 20
     torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
+
+
+def test_dense_outputs_are_those_of_mmdet_in_its_order(model):
+    features = features_of(model, 2)
+    dense = model._head.dense(features)
+    scores, deltas = model.model.bbox_head(features)
+    assert dense.sizes == [(24, 24), (12, 12), (6, 6), (3, 3)]
+    assert dense.logits.shape == (2, 3 * (576 + 144 + 36 + 9), 3)
+    place = 3 * 576 + 3 * (2 * 12 + 5) + 1  # level 1, row 2, column 5, anchor 1
+    torch.testing.assert_close(dense.logits[1, place], scores[1][1, 3:6, 2, 5])
+    torch.testing.assert_close(dense.deltas[1, place], deltas[1][1, 4:8, 2, 5])
+    assert ((dense.anchors[place, :2] + dense.anchors[place, 2:]) / 2).tolist() == [5 * 8, 2 * 8]
+    assert torch.autograd.grad(dense.logits.sum(), features[0])[0].abs().sum() > 0
+
+
+def test_dense_outputs_of_a_batch_of_pixels(model):
+    pixels = Scenes(2).pixels(["scene-0", "scene-1"])
+    dense = model.dense(pixels)
+    with torch.inference_mode():
+        scores = model.inspect(pixels, [(64, 64)] * 2, 1).class_scores[:, 0]
+    rows = dense.logits.amax(dim=2).argmax(dim=1)
+    torch.testing.assert_close(dense.logits.sigmoid()[[0, 1], rows].detach(), scores)
+
+
+def test_without_anchors_there_are_no_dense_outputs(foreign):
+    with pytest.raises(ConfigError, match=r"dense outputs: expected a one-stage detector with anchors, got F"):
+        foreign.dense(torch.zeros(1, 3, 64, 64))
 
 
 def test_regions_to_ignore_count_in_images_without_objects(model):
