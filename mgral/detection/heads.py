@@ -1,6 +1,7 @@
 """How an mmdet model's head is trained and read: one interface over one-stage and two-stage detectors.
 
-Here stand the general cases, which call mmdet's own code image by image; `anchors` has a batched one for RetinaNet.
+Here stand the general cases, which call mmdet's own code image by image; `anchors` has batched ones for RetinaNet and
+SSD.
 """
 
 from __future__ import annotations
@@ -82,6 +83,8 @@ class DenseHead(Head):
 
     def __init__(self, head: nn.Module) -> None:
         self.head = head
+        if not hasattr(head, "loss_cls"):
+            head.loss_cls = None  # mmdet's prediction looks at it, and its SSD head has none
 
     @property
     def name(self):
@@ -202,7 +205,7 @@ def samples(metas: Sequence[dict[str, Any]], targets: Sequence[Target] | None = 
 
 def _summed(losses: dict[str, Any]) -> Losses:
     """One number for each loss; what mmdet reports beside them (accuracy) is left out."""
-    return {name: sum(value) if isinstance(value, list) else value.mean()
+    return {name: sum(one.mean() for one in value) if isinstance(value, list | tuple) else value.mean()
             for name, value in losses.items() if "loss" in name}
 
 
