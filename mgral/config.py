@@ -59,13 +59,25 @@ class DataConfig(Section):
 
 
 class DetectorConfig(Section):
-    preset: Literal["tiny"] = "tiny"
+    preset: Literal["tiny", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
     config: str | None = None
     """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
     weights: str | None = None
-    """A checkpoint's path, or `torchvision://…`; trained from scratch without it."""
+    """A checkpoint's path, or `torchvision://…` or `open-mmlab://…` for the backbone; without it presets are trained
+    from scratch."""
+    frozen_stages: Annotated[int, Field(ge=-1)] | None = None
+    """First stages of the backbone that do not learn, as mmdet counts: -1 none, 0 a ResNet's stem, 1 its first stage
+    too. When absent as the config says, and none in a preset without weights."""
+    width: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Channels of the preset as a share of the published ones, for small machines and tests."""
     image_size: Annotated[int, Field(ge=32)] = 256
-    """Longest side, in pixels, of the images that the detector sees."""
+    """Longest side, in pixels, of the images that the detector sees; 300 for ssd300."""
+
+    @model_validator(mode="after")
+    def _width_is_the_presets(self) -> DetectorConfig:
+        if self.width != 1.0 and self.config is not None:
+            raise ValueError(f"expected width 1.0 with a config, got {self.width}; only presets can be narrowed")
+        return self
 
 
 class TrainingConfig(Section):

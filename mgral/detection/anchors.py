@@ -1,4 +1,4 @@
-"""RetinaNet's head for a whole batch at once: the same numbers as mmdet's, without its loops over images and boxes."""
+"""Heads on anchors for a whole batch at once: the same numbers as mmdet's, without its loops over images and boxes."""
 
 from __future__ import annotations
 
@@ -7,35 +7,34 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mgral.detection.heads import Features, Head, Losses, flat, surest
+from mgral.detection.heads import Dense, Features, Head, Losses, flat, surest
 from mgral.detection.targets import Target
 
 BACKGROUND, IGNORED = -1, -2
 
 
 class AnchorHead(Head):
-    """Wraps an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
+    """Wraps RetinaNet's head, an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
 
     def __init__(self, head: nn.Module) -> None:
         self.head = head
         self._anchors: dict[tuple, Tensor] = {}
+
+    @property
+    def name(self):
+        return type(self.head).__name__
 
     @staticmethod
     def fits(head: nn.Module) -> bool:
         """Whether the batched form is exact for this head: no sampling, all anchors in use, focal loss on logits."""
         from mmdet.models.dense_heads import RetinaHead
         from mmdet.models.losses import FocalLoss
-        from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
 
-        if type(head) is not RetinaHead or not head.train_cfg or type(head.assigner) is not MaxIoUAssigner:
-            return False
-        rules = head.assigner
-        return (type(head.sampler) is PseudoSampler and type(head.loss_cls) is FocalLoss and head.use_sigmoid_cls
-                and head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
-                and isinstance(rules.neg_iou_thr, float) and rules.gt_max_assign_all
-                and rules.ignore_wrt_candidates and rules.perm_repeat_gt_cfg is None)
+        return (type(head) is RetinaHead and _takes_all_anchors(head) and type(head.loss_cls) is FocalLoss
+                and head.use_sigmoid_cls)
 
     def losses(self, features, targets, canvas):
         return self.group_losses(features, targets, [len(targets)], canvas)[0]
@@ -56,16 +55,15 @@ class AnchorHead(Head):
         return [row[:len(target)] for row, target in zip(means, targets, strict=True)]
 
     def read(self, features, contents, canvas, locations):
-        levels, deltas, sizes = self._outputs(features)
-        probabilities = torch.cat(levels, dim=1).sigmoid()
-        found = self._detections(probabilities, torch.cat(deltas, dim=1), self._grid(sizes, levels[0].device),
-                                 [level.shape[1] for level in levels], contents)
-        return found, surest(probabilities, locations)
+        dense = self.dense(features)
+        probabilities = self._probabilities(dense.logits)
+        return self._detections(probabilities, dense, contents), surest(probabilities, locations)
 
-    def _outputs(self, features: Features) -> tuple[list[Tensor], list[Tensor], list[tuple[int, int]]]:
+    def dense(self, features):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
-        return [flat(one, self.head.cls_out_channels) for one in scores], [flat(one, 4) for one in deltas], sizes
+        return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
+                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes)
 
     def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         key = (tuple(sizes), device)
@@ -75,19 +73,25 @@ class AnchorHead(Head):
         return self._anchors[key]
 
     def _measure(self, features: Features, targets: Sequence[Target]) -> Measured:
-        levels, deltas, sizes = self._outputs(features)
-        logits, deltas = torch.cat(levels, dim=1), torch.cat(deltas, dim=1)
-        anchors = self._grid(sizes, logits.device)
+        dense = self.dense(features)
+        logits, deltas, anchors = dense.logits, dense.deltas, dense.anchors
         xyxy, labels, real = padded(targets, logits.device)
         assigned = self._assign(anchors, xyxy, real, targets)
         image, place = (assigned >= 0).nonzero().unbind(1)
         truth = assigned[image, place]
         classes = torch.full_like(assigned, self.head.num_classes)
         classes[image, place] = labels[image, truth]
+        box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
+        return Measured(self._class_losses(logits, classes, assigned), box, (image, place, truth), len(targets))
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def _class_losses(self, logits: Tensor, classes: Tensor, assigned: Tensor) -> Tensor:
+        """(B, N), from the class (B, N) that each place is to show; the background is class C."""
         one_loss = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
                                       (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
-        box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
-        return Measured(one_loss.reshape(*assigned.shape, -1).sum(dim=2), box, (image, place, truth), len(targets))
+        return one_loss.reshape(*assigned.shape, -1).sum(dim=2)
 
     def _box_losses(self, anchors: Tensor, deltas: Tensor, xyxy: Tensor) -> Tensor:
         coder = self.head.bbox_coder
@@ -96,8 +100,11 @@ class AnchorHead(Head):
         else:
             xyxy = coder.encode(anchors, xyxy)
         # The empty sum keeps the box branch in the graph when nothing is there to find.
-        loss = self.head.loss_bbox(deltas, xyxy, reduction_override="none") if len(xyxy) else deltas.sum(dim=1)
+        loss = self._distances(deltas, xyxy) if len(xyxy) else deltas.sum(dim=1)
         return loss if loss.ndim == 1 else loss.sum(dim=1)  # IoU losses give one number a box
+
+    def _distances(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return self.head.loss_bbox(found, wanted, reduction_override="none")
 
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
@@ -110,9 +117,12 @@ class AnchorHead(Head):
         assigned = torch.where(best >= rules.pos_iou_thr, truth,
                                torch.where(best < rules.neg_iou_thr, BACKGROUND, IGNORED))
         if rules.match_low_quality:
-            # Each truth box also takes its best anchors, even poor ones; of several such boxes the last one does.
-            top = overlaps.amax(dim=2, keepdim=True)
-            taken = (overlaps == top) & (top >= rules.min_pos_iou) & real[:, :, None]
+            # Each truth box also takes its best anchors (or the first of them), even poor ones; of several such boxes
+            # the last one does.
+            top, first = overlaps.max(dim=2, keepdim=True)
+            chosen = (overlaps == top if rules.gt_max_assign_all
+                      else torch.arange(len(anchors), device=anchors.device) == first)
+            taken = chosen & (top >= rules.min_pos_iou) & real[:, :, None]
             order = torch.arange(1, xyxy.shape[1] + 1, device=xyxy.device)
             last = (taken * order[:, None]).amax(dim=1) - 1
             assigned = torch.where(last >= 0, last, assigned)
@@ -127,11 +137,12 @@ class AnchorHead(Head):
         covered = self.head.assigner.iou_calculator(anchors.expand(len(xyxy), -1, -1), xyxy, mode="iof")
         return ((covered > share) & real[:, None]).any(dim=2)
 
-    def _detections(self, probabilities: Tensor, deltas: Tensor, anchors: Tensor, places: Sequence[int],
-                    contents: Sequence[tuple[int, int]]) -> list:
+    def _detections(self, probabilities: Tensor, dense: Dense, contents: Sequence[tuple[int, int]]) -> list:
         from mmcv.ops import batched_nms
 
-        rules = self.head.test_cfg
+        rules, deltas, anchors = self.head.test_cfg, dense.deltas, dense.anchors
+        places = [height * width * each for (height, width), each
+                  in zip(dense.sizes, self.head.prior_generator.num_base_priors, strict=True)]
         scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
         image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
         keys, scores = keys[image, column], scores[image, column]
@@ -148,6 +159,46 @@ class AnchorHead(Head):
                 part = part[0][keep], boxes[:, -1], part[2][keep]
             found.append(tuple(one[:rules.max_per_img] for one in part))
         return found
+
+
+class SSDHead(AnchorHead):
+    """Wraps SSD's head, an mmdet `SSDHead` with a `MaxIoUAssigner`: a softmax with the background as last class, and
+    of the places without object only the worst few (`neg_pos_ratio` for each positive) in the loss of an image."""
+
+    @staticmethod
+    def fits(head):
+        from mmdet.models.dense_heads import SSDHead as Original
+
+        return type(head) is Original and _takes_all_anchors(head)
+
+    def _probabilities(self, logits):
+        return logits.softmax(dim=2)[..., :-1]
+
+    def _class_losses(self, logits, classes, assigned):
+        each = F.cross_entropy(logits.transpose(1, 2), classes, reduction="none")
+        each = each.masked_fill(assigned == IGNORED, 0.0)
+        positive = assigned >= 0
+        worst = each.detach().masked_fill(positive, -1.0).argsort(dim=1, descending=True)
+        most = self.head.train_cfg["neg_pos_ratio"] * positive.sum(dim=1, keepdim=True)
+        mined = torch.zeros_like(positive).scatter(1, worst, torch.arange(each.shape[1], device=each.device) < most)
+        return each.masked_fill(~(positive | mined), 0.0)
+
+    def _distances(self, found, wanted):
+        from mmdet.models.losses import smooth_l1_loss
+
+        return smooth_l1_loss(found, wanted, beta=self.head.train_cfg["smoothl1_beta"], reduction="none")
+
+
+def _takes_all_anchors(head: nn.Module) -> bool:
+    """Whether truth goes to anchors by `MaxIoUAssigner` alone: no sampling, no anchor left out, none weighed."""
+    from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
+
+    if not head.train_cfg or type(head.assigner) is not MaxIoUAssigner or type(head.sampler) is not PseudoSampler:
+        return False
+    rules = head.assigner
+    return (head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
+            and isinstance(rules.neg_iou_thr, float) and rules.ignore_wrt_candidates
+            and rules.perm_repeat_gt_cfg is None)
 
 
 @dataclass(frozen=True, eq=False)
