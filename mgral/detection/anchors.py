@@ -63,7 +63,11 @@ class AnchorHead(Head):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
         return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
-                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes)
+                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes,
+                     list(self.head.prior_generator.num_base_priors))
+
+    def decode(self, anchors, deltas):
+        return self.head.bbox_coder.decode(anchors, deltas)
 
     def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         key = (tuple(sizes), device)
@@ -141,8 +145,7 @@ class AnchorHead(Head):
         from mmcv.ops import batched_nms
 
         rules, deltas, anchors = self.head.test_cfg, dense.deltas, dense.anchors
-        places = [height * width * each for (height, width), each
-                  in zip(dense.sizes, self.head.prior_generator.num_base_priors, strict=True)]
+        places = [height * width * each for (height, width), each in zip(dense.sizes, dense.each, strict=True)]
         scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
         image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
         keys, scores = keys[image, column], scores[image, column]

@@ -96,6 +96,10 @@ class Detector(nn.Module):
         """
         return self._head.dense(self.features(pixels))
 
+    def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (n, 4), xyxy canvas pixels, from `anchors` (n, 4) and the `deltas` (n, 4) that `dense` gave there."""
+        return self._head.decode(anchors, deltas)
+
     def features(self, pixels: Tensor) -> Features:
         """Maps of the neck, (B, D, h, w) each, finest first."""
         (height, width), canvas = pixels.shape[-2:], self._canvas(pixels)

@@ -30,13 +30,15 @@ class Dense:
 
     `logits` (B, N, K): K is the number of classes where each has a sigmoid of its own, and one more, background last,
     where a softmax goes over them. `deltas` (B, N, 4) move the `anchors` (N, 4), xyxy canvas pixels, as the head's box
-    coder says. `sizes` (h, w) of each level; places go by level, row, column, anchor (mmdet's order).
+    coder says. `sizes` (h, w) of each level and `each`, its anchors a cell; places go by level, row, column, anchor
+    (mmdet's order).
     """
 
     logits: Tensor
     deltas: Tensor
     anchors: Tensor
     sizes: list[tuple[int, int]]
+    each: list[int]
 
 
 class Head(ABC):
@@ -69,8 +71,15 @@ class Head(ABC):
         Raises:
             ConfigError: the detector has no anchors at fixed places, or not in a form that `anchors` knows.
         """
-        raise ConfigError(f"dense outputs: expected a one-stage detector with anchors, got {self.name}; "
-                          "use detector.preset tiny, retinanet_r50 or ssd300")
+        raise self._without_places()
+
+    def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
+        """Where `deltas` (n, 4) of `dense` take the `anchors` (n, 4): xyxy canvas pixels. Raises as `dense` does."""
+        raise self._without_places()
+
+    def _without_places(self) -> ConfigError:
+        return ConfigError(f"dense outputs: expected a one-stage detector with anchors, got {self.name}; "
+                           "use detector.preset tiny, retinanet_r50 or ssd300")
 
     @property
     @abstractmethod
