@@ -101,11 +101,39 @@ class MeanTeacherConfig(Section):
     """Of the losses on unlabelled images."""
 
 
+class IsdConfig(Section):
+    """The published values; the ramp's ends are 32k and 100k of its 120k iterations."""
+
+    weight: Weight = 1.0
+    """Of all consistency losses, at the top of the ramp."""
+    type1_weight: Weight = 0.1
+    """Of the places where both mixed images show an object."""
+    beta: Positive = 100.0
+    """Images are mixed by a share drawn from Beta(beta, beta)."""
+    ramp_up: Fraction = 32 / 120
+    """Share of the steps after which the weight is full."""
+    ramp_down: Fraction = 100 / 120
+    """Share of the steps after which it falls again."""
+
+
+class SedConfig(Section):
+    weight: Weight = 1.0
+    """Of the self-distillation, at the top of the ramp."""
+    scale_weight: Weight = 1.0
+    """Of the consistency with the half-size image, at the top of the ramp."""
+    gamma: Weight = 1.0
+    """A place weighs (largest difference between teacher's and student's class probability) ** gamma."""
+    foreground: Fraction = 0.2
+    """Least teacher score of a place whose box is compared."""
+    ramp_up: Fraction = 0.2
+    """Share of the steps after which the weights are full."""
+
+
 class SemisupConfig(Section):
     """One semi-supervised training: an experiment starts from the cycle's checkpoint, a comparison of methods from the
     detector's first weights. The section named as the method holds what only that method knows."""
 
-    method: Literal["mean_teacher", "supervised"] = "mean_teacher"
+    method: Literal["mean_teacher", "supervised", "isd", "sed"] = "mean_teacher"
     steps: AtLeastOne = 30
     labelled_per_step: AtLeastOne = 8
     unlabelled_per_step: AtLeastOne = 8
@@ -116,6 +144,8 @@ class SemisupConfig(Section):
     """The ramp min(ema_momentum, 1 - 1/(t+1)) ends here (algorithm of Soft Teacher's reference code)."""
     checkpoint_every: AtLeastOne = 500
     mean_teacher: MeanTeacherConfig = MeanTeacherConfig()
+    isd: IsdConfig = IsdConfig()
+    sed: SedConfig = SedConfig()
 
     def used(self) -> dict[str, object]:
         """The settings that decide what a training of this method yields: those of other methods are left out."""

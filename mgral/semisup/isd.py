@@ -101,7 +101,7 @@ def partners(batch: Tensor) -> Tensor:
 
 
 def csd(image: Said, flip: Said) -> Tensor:
-    """Consistency of an image with its flip, whose places are brought into the image's order (CSD, for single-stage detectors).
+    """Consistency of an image with its flip, whose places are in the image's order (CSD, for one-stage detectors).
 
     Mean over the image's foreground places of the classes' divergence plus the boxes' mean squared difference; zero
     where there are none. The divergence is that of the reference code, which is not quite the paper's Jensen-Shannon.

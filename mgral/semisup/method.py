@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,16 @@ def momentum(step: int, end: float) -> float:
     The ramp is that of Soft Teacher's reference code; with a constant the teacher of a short training lags behind.
     """
     return min(end, 1 - 1 / (step + 1))
+
+
+def ramp(step: int, steps: int, up: float, down: float = 1.0) -> float:
+    """Weight in [0, 1] of losses without truth at 0-based `step`: a Gaussian rise over the share `up` of the steps, 1,
+    and a steeper fall after the share `down` (ISD-SSD's reference code; its very first step alone has weight 0)."""
+    if step < up * steps:
+        return math.exp(-5.0 * (1 - step / (up * steps)) ** 2)
+    if step > down * steps:
+        return math.exp(-12.5 * (1 - (steps - step) / ((1 - down) * steps)) ** 2)
+    return 1.0
 
 
 def follow(teacher: Detector, student: Detector, kept: float) -> None:

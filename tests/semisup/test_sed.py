@@ -1,6 +1,5 @@
 import copy
 import math
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +8,7 @@ from mgral.config import DetectorConfig, SedConfig, SemisupConfig
 from mgral.data.augment import WEAK, view
 from mgral.detection.building import build_detector
 from mgral.detection.randomness import stream
+from mgral.detection.targets import Target
 from mgral.detection.training import contents_of, targets_of, total
 from mgral.semisup.learning import learn
 from mgral.semisup.method import Draw
@@ -90,7 +90,7 @@ def test_losses_of_places_are_the_weighted_sums(start, scenes):
         for place in range(5):
             one = slice(place, place + 1)
             weight = weights[image, place].item()
-            classes += weight * bernoulli_kl(teacher.logits[image, one], student.logits[image, one][None]).item()
+            classes += weight * bernoulli_kl(teacher.logits[image, one][None], student.logits[image, one][None]).item()
             if teacher.logits[image, place].sigmoid().max() >= 0.6:
                 goal, guess = (start.decode(teacher.anchors[one], said.deltas[image, one]) for said in
                                (teacher, student))
@@ -141,7 +141,7 @@ def test_a_student_that_is_the_teacher_has_nothing_to_learn_in_the_same_view(sta
 def test_without_boxes_or_foreground_losses_are_finite(scenes):
     fresh = build_detector(DetectorConfig(image_size=64), CLASSES, seed=0)
     method = method_of(fresh, scenes, CONFIG.model_copy(update={"sed": SedConfig(foreground=1.0)}))
-    method.truth = {name: SimpleNamespace(xyxy=one.xyxy[:0], labels=one.labels[:0], ignore=one.ignore)
+    method.truth = {name: Target(one.xyxy[:0], one.labels[:0], one.ignore)
                     for name, one in method.truth.items()}
     losses = method.losses(draw_of(scenes))
     assert losses["same/boxes"].item() == losses["half/boxes"].item() == 0
