@@ -117,11 +117,13 @@ class IsdConfig(Section):
 
 
 class SedConfig(Section):
-    weight: Weight = 1.0
+    """No published values: heavier weights pull the student of a short training back to a teacher that lags behind."""
+
+    weight: Weight = 0.3
     """Of the self-distillation, at the top of the ramp."""
-    scale_weight: Weight = 1.0
+    scale_weight: Weight = 0.1
     """Of the consistency with the half-size image, at the top of the ramp."""
-    gamma: Weight = 1.0
+    gamma: Weight = 0.5
     """A place weighs (largest difference between teacher's and student's class probability) ** gamma."""
     foreground: Fraction = 0.2
     """Least teacher score of a place whose box is compared."""
