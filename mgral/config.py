@@ -60,13 +60,25 @@ class DataConfig(Section):
 
 
 class DetectorConfig(Section):
-    preset: Literal["tiny"] = "tiny"
+    preset: Literal["tiny", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
     config: str | None = None
     """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
     weights: str | None = None
-    """A checkpoint's path, or `torchvision://…`; trained from scratch without it."""
+    """A checkpoint's path, or `torchvision://…` or `open-mmlab://…` for the backbone; without it presets are trained
+    from scratch."""
+    frozen_stages: Annotated[int, Field(ge=-1)] | None = None
+    """First stages of the backbone that do not learn, as mmdet counts: -1 none, 0 a ResNet's stem, 1 its first stage
+    too. When absent as the config says, and none in a preset without weights."""
+    width: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Channels of the preset as a share of the published ones, for small machines and tests."""
     image_size: Annotated[int, Field(ge=32)] = 256
-    """Longest side, in pixels, of the images that the detector sees."""
+    """Longest side, in pixels, of the images that the detector sees; 300 for ssd300."""
+
+    @model_validator(mode="after")
+    def _width_is_the_presets(self) -> DetectorConfig:
+        if self.width != 1.0 and self.config is not None:
+            raise ValueError(f"expected width 1.0 with a config, got {self.width}; only presets can be narrowed")
+        return self
 
 
 class TrainingConfig(Section):
@@ -83,7 +95,7 @@ class TrainingConfig(Section):
 Weight = Annotated[float, Field(ge=0.0)]
 
 
-MethodName = Literal["supervised", "mean_teacher", "soft_teacher", "stac"]
+MethodName = Literal["supervised", "mean_teacher", "stac", "soft_teacher", "isd", "sed"]
 
 
 class MeanTeacherConfig(Section):
@@ -129,6 +141,36 @@ class StacConfig(Section):
     """Of the losses on unlabelled images (lambda_u)."""
 
 
+class IsdConfig(Section):
+    """The published values; the ramp's ends are 32k and 100k of its 120k iterations."""
+
+    weight: Weight = 1.0
+    """Of all consistency losses, at the top of the ramp."""
+    type1_weight: Weight = 0.1
+    """Of the places where both mixed images show an object."""
+    beta: Positive = 100.0
+    """Images are mixed by a share drawn from Beta(beta, beta)."""
+    ramp_up: Fraction = 32 / 120
+    """Share of the steps after which the weight is full."""
+    ramp_down: Fraction = 100 / 120
+    """Share of the steps after which it falls again."""
+
+
+class SedConfig(Section):
+    """No published values: on small scenes heavier weights cost a short training accuracy."""
+
+    weight: Weight = 0.3
+    """Of the self-distillation, at the top of the ramp."""
+    scale_weight: Weight = 0.1
+    """Of the consistency with the half-size image, at the top of the ramp."""
+    gamma: Weight = 0.5
+    """A place weighs (largest difference between teacher's and student's class probability) ** gamma."""
+    foreground: Fraction = 0.2
+    """Least teacher score of a place whose box is compared."""
+    ramp_up: Fraction = 0.2
+    """Share of the steps after which the weights are full."""
+
+
 class SemisupConfig(Section):
     """One semi-supervised training: an experiment starts from the cycle's checkpoint, a comparison of methods from the
     detector's first weights. The section named as the method holds what only that method knows."""
@@ -146,6 +188,8 @@ class SemisupConfig(Section):
     mean_teacher: MeanTeacherConfig = MeanTeacherConfig()
     soft_teacher: SoftTeacherConfig = SoftTeacherConfig()
     stac: StacConfig = StacConfig()
+    isd: IsdConfig = IsdConfig()
+    sed: SedConfig = SedConfig()
 
     def used(self) -> dict[str, object]:
         """The settings that decide what a training of this method yields: those of other methods are left out."""

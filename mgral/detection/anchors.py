@@ -1,4 +1,4 @@
-"""RetinaNet's head for a whole batch at once: the same numbers as mmdet's, without its loops over images and boxes."""
+"""Heads on anchors for a whole batch at once: the same numbers as mmdet's, without its loops over images and boxes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgral.detection.distributed import mean_number
@@ -17,34 +18,27 @@ BACKGROUND, IGNORED = -1, -2
 
 
 class AnchorHead(Head):
-    """Wraps an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
+    """Wraps RetinaNet's head, an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
 
     def __init__(self, head: nn.Module) -> None:
         self.head = head
         self._anchors: dict[tuple, Tensor] = {}
+
+    @property
+    def name(self):
+        return type(self.head).__name__
 
     @staticmethod
     def fits(head: nn.Module) -> bool:
         """Whether the batched form is exact for this head: no sampling, all anchors in use, focal loss on logits."""
         from mmdet.models.dense_heads import RetinaHead
         from mmdet.models.losses import FocalLoss
-        from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
 
-        if type(head) is not RetinaHead or not head.train_cfg or type(head.assigner) is not MaxIoUAssigner:
-            return False
-        rules = head.assigner
-        return (type(head.sampler) is PseudoSampler and type(head.loss_cls) is FocalLoss and head.use_sigmoid_cls
-                and head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
-                and isinstance(rules.neg_iou_thr, float) and rules.gt_max_assign_all
-                and rules.ignore_wrt_candidates and rules.perm_repeat_gt_cfg is None)
+        return (type(head) is RetinaHead and _takes_all_anchors(head) and type(head.loss_cls) is FocalLoss
+                and head.use_sigmoid_cls)
 
     def losses(self, features, targets, canvas):
-        return self.group_losses(features, targets, [len(targets)], canvas)[0]
-
-    def group_losses(self, features, targets, sizes, canvas):
-        measured = self._measure(features, targets)
-        parts = zip(*(one.split(list(sizes)) for one in measured.by_image), strict=True)
-        return [_normalised(*part) for part in parts]
+        return self._measure(features, targets).losses
 
     def object_losses(self, features, targets, canvas):
         measured = self._measure(features, targets)
@@ -58,14 +52,18 @@ class AnchorHead(Head):
 
     def read(self, features, contents, canvas, locations):
         dense = self.dense(features)
-        probabilities = dense.logits.sigmoid()
+        probabilities = self._probabilities(dense.logits)
         return self._detections(probabilities, dense, contents), surest(probabilities, locations)
 
     def dense(self, features):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
         return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
-                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes)
+                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes,
+                     list(self.head.prior_generator.num_base_priors))
+
+    def decode(self, anchors, deltas):
+        return self.head.bbox_coder.decode(anchors, deltas)
 
     def _grid(self, sizes: Sequence[tuple[int, int]], device: torch.device) -> Tensor:
         key = (tuple(sizes), device)
@@ -76,7 +74,7 @@ class AnchorHead(Head):
 
     def found(self, dense: Dense, contents: Sequence[tuple[int, int]]) -> list[Found]:
         """Detections after suppression."""
-        return self._detections(dense.logits.sigmoid(), dense, contents)
+        return self._detections(self._probabilities(dense.logits), dense, contents)
 
     def looks(self, dense: Dense, boxes: Sequence[Tensor], count: int, canvas: tuple[int, int]) -> list[Tensor]:
         """(count, n, 4) an image: where the `count` anchors that overlap each of its boxes (n, 4) most move to."""
@@ -99,10 +97,21 @@ class AnchorHead(Head):
         truth = assigned[image, place]
         classes = torch.full_like(assigned, self.head.num_classes)
         classes[image, place] = labels[image, truth]
+        box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
+        return Measured(self._class_losses(logits, classes, assigned), box, (image, place, truth), assigned)
+
+    def nothing(self, logits: Tensor) -> Tensor:
+        """Probability (B, N) that a place shows no object."""
+        return 1 - logits.sigmoid().amax(dim=2)
+
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        return logits.sigmoid()
+
+    def _class_losses(self, logits: Tensor, classes: Tensor, assigned: Tensor) -> Tensor:
+        """(B, N), from the class (B, N) that each place is to show; the background is class C."""
         one_loss = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
                                       (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
-        box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
-        return Measured(one_loss.reshape(*assigned.shape, -1).sum(dim=2), box, (image, place, truth), assigned)
+        return one_loss.reshape(*assigned.shape, -1).sum(dim=2)
 
     def _box_losses(self, anchors: Tensor, deltas: Tensor, xyxy: Tensor) -> Tensor:
         coder = self.head.bbox_coder
@@ -111,8 +120,11 @@ class AnchorHead(Head):
         else:
             xyxy = coder.encode(anchors, xyxy)
         # The empty sum keeps the box branch in the graph when nothing is there to find.
-        loss = self.head.loss_bbox(deltas, xyxy, reduction_override="none") if len(xyxy) else deltas.sum(dim=1)
+        loss = self._distances(deltas, xyxy) if len(xyxy) else deltas.sum(dim=1)
         return loss if loss.ndim == 1 else loss.sum(dim=1)  # IoU losses give one number a box
+
+    def _distances(self, found: Tensor, wanted: Tensor) -> Tensor:
+        return self.head.loss_bbox(found, wanted, reduction_override="none")
 
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
@@ -125,9 +137,12 @@ class AnchorHead(Head):
         assigned = torch.where(best >= rules.pos_iou_thr, truth,
                                torch.where(best < rules.neg_iou_thr, BACKGROUND, IGNORED))
         if rules.match_low_quality:
-            # Each truth box also takes its best anchors, even poor ones; of several such boxes the last one does.
-            top = overlaps.amax(dim=2, keepdim=True)
-            taken = (overlaps == top) & (top >= rules.min_pos_iou) & real[:, :, None]
+            # Each truth box also takes its best anchors (or the first of them), even poor ones; of several such boxes
+            # the last one does.
+            top, first = overlaps.max(dim=2, keepdim=True)
+            chosen = (overlaps == top if rules.gt_max_assign_all
+                      else torch.arange(len(anchors), device=anchors.device) == first)
+            taken = chosen & (top >= rules.min_pos_iou) & real[:, :, None]
             order = torch.arange(1, xyxy.shape[1] + 1, device=xyxy.device)
             last = (taken * order[:, None]).amax(dim=1) - 1
             assigned = torch.where(last >= 0, last, assigned)
@@ -146,8 +161,7 @@ class AnchorHead(Head):
         from mmcv.ops import batched_nms
 
         rules, deltas, anchors = self.head.test_cfg, dense.deltas, dense.anchors
-        places = [height * width * each for (height, width), each
-                  in zip(dense.sizes, self.head.prior_generator.num_base_priors, strict=True)]
+        places = [height * width * each for (height, width), each in zip(dense.sizes, dense.each, strict=True)]
         scores, keys = _best(probabilities, places, rules.get("nms_pre", -1))
         image, column = (scores > rules.get("score_thr", 0)).nonzero().unbind(1)
         keys, scores = keys[image, column], scores[image, column]
@@ -164,6 +178,49 @@ class AnchorHead(Head):
                 part = part[0][keep], boxes[:, -1], part[2][keep]
             found.append(tuple(one[:rules.max_per_img] for one in part))
         return found
+
+
+class SSDHead(AnchorHead):
+    """Wraps SSD's head, an mmdet `SSDHead` with a `MaxIoUAssigner`: a softmax with the background as last class, and
+    of the places without object only the worst few (`neg_pos_ratio` for each positive) in the loss of an image."""
+
+    @staticmethod
+    def fits(head):
+        from mmdet.models.dense_heads import SSDHead as Original
+
+        return type(head) is Original and _takes_all_anchors(head)
+
+    def nothing(self, logits):
+        return logits.softmax(dim=2)[..., -1]
+
+    def _probabilities(self, logits):
+        return logits.softmax(dim=2)[..., :-1]
+
+    def _class_losses(self, logits, classes, assigned):
+        each = F.cross_entropy(logits.transpose(1, 2), classes, reduction="none")
+        each = each.masked_fill(assigned == IGNORED, 0.0)
+        positive = assigned >= 0
+        worst = each.detach().masked_fill(positive, -1.0).argsort(dim=1, descending=True)
+        most = self.head.train_cfg["neg_pos_ratio"] * positive.sum(dim=1, keepdim=True)
+        mined = torch.zeros_like(positive).scatter(1, worst, torch.arange(each.shape[1], device=each.device) < most)
+        return each.masked_fill(~(positive | mined), 0.0)
+
+    def _distances(self, found, wanted):
+        from mmdet.models.losses import smooth_l1_loss
+
+        return smooth_l1_loss(found, wanted, beta=self.head.train_cfg["smoothl1_beta"], reduction="none")
+
+
+def _takes_all_anchors(head: nn.Module) -> bool:
+    """Whether truth goes to anchors by `MaxIoUAssigner` alone: no sampling, no anchor left out, none weighed."""
+    from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
+
+    if not head.train_cfg or type(head.assigner) is not MaxIoUAssigner or type(head.sampler) is not PseudoSampler:
+        return False
+    rules = head.assigner
+    return (head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
+            and isinstance(rules.neg_iou_thr, float) and rules.ignore_wrt_candidates
+            and rules.perm_repeat_gt_cfg is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -186,20 +243,15 @@ class Measured:
         box = self.box.new_zeros(images).index_add(0, image, self.box)
         return self.classification.sum(dim=1), box, torch.bincount(image, minlength=images)
 
-    @property
+    @cached_property
     def number(self) -> Tensor:
         """What mmdet divides the losses by: the positives, an image without any counted as one."""
-        return self.by_image[2].clamp(min=1).sum()
+        return mean_number(self.by_image[2].clamp(min=1).sum())
 
     @property
     def losses(self) -> Losses:
-        return _normalised(*self.by_image)
-
-
-def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losses:
-    # mmdet counts an image without positives as one.
-    number = mean_number(positives.clamp(min=1).sum())
-    return {"loss_cls": classification.sum() / number, "loss_bbox": box.sum() / number}
+        classification, box, _ = self.by_image
+        return {"loss_cls": classification.sum() / self.number, "loss_bbox": box.sum() / self.number}
 
 
 def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -17,13 +17,14 @@ from torch import nn
 from mgral.config import DetectorConfig
 from mgral.detection import operators
 from mgral.detection.detector import Channels, Detector
-from mgral.detection.presets import model_config
+from mgral.detection.presets import forget_pretrained, model_config
 from mgral.detection.randomness import isolated
 from mgral.errors import ConfigError, StateError
 from mgral.files import writing
 
 CPU = torch.device("cpu")
-TORCHVISION = "torchvision://"
+NAMED = ("torchvision://", "open-mmlab://")
+"""How names of published backbone weights begin."""
 
 
 def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
@@ -31,8 +32,9 @@ def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
     """A new detector; the same seed gives the same weights, and no global generator is touched.
 
     `config.weights` is a file whose tensors fit by name and shape (those of other shapes, such as the layers of other
-    classes, keep their random values), or `torchvision://resnet50` for the backbone. Without it an mmdet config file
-    decides for itself (most ask for a pretrained backbone) and the presets start from random weights.
+    classes, keep their random values), or `torchvision://resnet50` or `open-mmlab://vgg16_caffe` for the backbone,
+    fetched and cached by mmengine. Without it an mmdet config file decides for itself (most ask for a pretrained
+    backbone) and the presets start from random weights.
 
     Raises:
         ConfigError: a config or weights that cannot be used.
@@ -43,12 +45,16 @@ def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
     load_mmdet()
     settings = model_config(config, classes)
     weights = config.weights
+    by_name = weights is not None and weights.startswith(NAMED)
     if weights is not None:
-        _forget_pretrained(settings)
-        if weights.startswith(TORCHVISION):
-            settings["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": weights}
-    detector = Detector(config, classes, *_built(settings, weights or str(config.config), seed))
-    if weights is not None and not weights.startswith(TORCHVISION):
+        forget_pretrained(settings)
+    if by_name:
+        if config.width != 1.0:
+            raise ConfigError(f"detector.weights: expected a checkpoint of this width ({config.width}), got {weights}; "
+                              "published weights fit detector.width 1.0 only")
+        settings["backbone"]["init_cfg"] = {"type": "Pretrained", "checkpoint": weights}
+    detector = Detector(config, classes, *_built(settings, weights or config.config or config.preset, seed))
+    if weights is not None and not by_name:
         _load_fitting(detector.model, Path(weights))
     return detector.to(device)
 
@@ -73,7 +79,7 @@ def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> Detector:
     config = DetectorConfig.model_validate(saved["detector"])
     load_mmdet()
     settings = model_config(config, saved["classes"])
-    _forget_pretrained(settings)
+    forget_pretrained(settings)
     detector = Detector(config, saved["classes"], *_built(settings, str(path), 0))
     try:
         detector.load_state_dict(saved["state"])
@@ -120,17 +126,6 @@ def _built(settings: dict[str, Any], name: str, seed: int) -> tuple[nn.Module, C
             raise ConfigError(f"{name}: expected a model that mmdet can build, got "
                               f"{type(error).__name__}: {error}") from error
     return model, channels
-
-
-def _forget_pretrained(node: Any) -> None:
-    """Takes every `init_cfg` of type Pretrained out of a model's settings."""
-    if isinstance(node, dict):
-        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
-            del node["init_cfg"]
-        node = list(node.values())
-    if isinstance(node, list | tuple):
-        for value in node:
-            _forget_pretrained(value)
 
 
 def _load_fitting(model: nn.Module, path: Path) -> None:

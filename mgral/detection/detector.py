@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mgral.config import DetectorConfig
-from mgral.detection.anchors import AnchorHead
+from mgral.data.images import PADDING
+from mgral.detection.anchors import AnchorHead, SSDHead
 from mgral.detection.embedding import embed
-from mgral.detection.heads import DenseHead, Features, Found, Head, Losses, ProposalHead
+from mgral.detection.heads import Dense, DenseHead, Features, Found, Head, Losses, ProposalHead
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
 
@@ -39,12 +41,17 @@ class Detector(nn.Module):
     def __init__(self, config: DetectorConfig, classes: Sequence[str], model: nn.Module, channels: Channels) -> None:
         super().__init__()
         self.config, self.classes = config, tuple(classes)
-        # A quarter faster for the preset's many small convolutions. Not for all models: on a CPU, oneDNN's backward
+        # A quarter faster for the many small convolutions of `tiny`. Not for all models: on a CPU, oneDNN's backward
         # pass of a strided 1 × 1 convolution of eight channels writes where it must not (seen with torch 2.11).
-        self.layout = torch.channels_last if config.config is None else torch.contiguous_format
+        ours = config.config is None and config.preset == "tiny"
+        self.layout = torch.channels_last if ours else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
         self.channels = channels
         self._head = head_of(model)  # not a module: its weights are the model's
+        self._least = least_side(model)
+        if config.image_size < self._least:
+            raise ConfigError(f"detector.image_size: expected at least {self._least} for "
+                              f"{config.config or config.preset}, got {config.image_size}; raise it")
 
     @property
     def head(self) -> Head:
@@ -56,39 +63,54 @@ class Detector(nn.Module):
         return self.channels.mean.device
 
     def losses(self, pixels: Tensor, targets: Sequence[Target]) -> Losses:
-        """Named scalar losses of the batch; their sum is what training lowers."""
-        return self.group_losses(pixels, targets, [len(targets)])[0]
-
-    def group_losses(self, pixels: Tensor, targets: Sequence[Target], sizes: Sequence[int]) -> list[Losses]:
-        """`losses` of consecutive groups of images, from one pass over all of them.
+        """Named scalar losses of the batch; their sum is what training lowers.
 
         Raises:
-            ValueError: images, targets and sizes do not agree.
+            ValueError: not a target for each image.
         """
-        if not len(pixels) == len(targets) == sum(sizes):
-            raise ValueError(f"expected a target an image, got {len(pixels)}, {len(targets)} in groups {list(sizes)}")
-        return self._head.group_losses(self.features(pixels), targets, sizes, _canvas(pixels))
+        if len(pixels) != len(targets):
+            raise ValueError(f"expected a target an image, got {len(targets)} for {len(pixels)} images")
+        return self._head.losses(self.features(pixels), targets, self._canvas(pixels))
 
     def predict(self, pixels: Tensor, contents: Sequence[tuple[int, int]]) -> list[Found]:
         """Boxes, scores and labels of each image, best first; `contents` are (height, width) without the padding."""
-        return self._head.read(self.features(pixels), contents, _canvas(pixels), 1)[0]
+        return self._head.read(self.features(pixels), contents, self._canvas(pixels), 1)[0]
 
     def inspect(self, pixels: Tensor, contents: Sequence[tuple[int, int]], locations: int = LOCATIONS) -> Reading:
         """Detections, image embedding and surest class scores from one pass."""
-        features = self.features(pixels)
-        found, class_scores = self._head.read(features, contents, _canvas(pixels), locations)
-        return Reading(found, embed(features, contents, _canvas(pixels)), class_scores)
+        features, canvas = self.features(pixels), self._canvas(pixels)
+        found, class_scores = self._head.read(features, contents, canvas, locations)
+        return Reading(found, embed(features, contents, canvas), class_scores)
 
     def assess(self, pixels: Tensor, contents: Sequence[tuple[int, int]],
                targets: Sequence[Target]) -> tuple[list[Found], Losses, list[Tensor]]:
         """Detections, losses, and the loss of each truth box (NaN where it has none), from one pass of the network."""
-        features, canvas = self.features(pixels), _canvas(pixels)
+        features, canvas = self.features(pixels), self._canvas(pixels)
         return (self._head.read(features, contents, canvas, 1)[0], self._head.losses(features, targets, canvas),
                 self._head.object_losses(features, targets, canvas))
 
+    def dense(self, pixels: Tensor) -> Dense:
+        """Logits and box deltas of every place, with gradients, for methods that compare two views place by place.
+
+        Raises:
+            ConfigError: not a one-stage detector with anchors.
+        """
+        return self._head.dense(self.features(pixels))
+
+    def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
+        """Boxes (n, 4), xyxy canvas pixels, from `anchors` (n, 4) and the `deltas` (n, 4) that `dense` gave there."""
+        return self._head.decode(anchors, deltas)
+
     def features(self, pixels: Tensor) -> Features:
         """Maps of the neck, (B, D, h, w) each, finest first."""
+        (height, width), canvas = pixels.shape[-2:], self._canvas(pixels)
+        if canvas != (height, width):
+            pixels = F.pad(pixels, (0, canvas[1] - width, 0, canvas[0] - height), value=PADDING)
         return self.model.extract_feat(self.channels(pixels).contiguous(memory_format=self.layout))
+
+    def _canvas(self, pixels: Tensor) -> tuple[int, int]:
+        """Height and width that the network sees: those of the pixels, or the least that its neck can take."""
+        return max(pixels.shape[-2], self._least), max(pixels.shape[-1], self._least)
 
 
 class Channels(nn.Module):
@@ -106,8 +128,17 @@ class Channels(nn.Module):
         return ((pixels.flip(1) if self.reversed else pixels) - self.mean) / self.std
 
 
-def _canvas(pixels: Tensor) -> tuple[int, int]:
-    return pixels.shape[-2], pixels.shape[-1]
+def least_side(model: nn.Module) -> int:
+    """Pixels a side on which every level of the neck still has a cell: SSD's last convolutions have no padding."""
+    from mmdet.models.necks import SSDNeck
+
+    if not isinstance(getattr(model, "neck", None), SSDNeck):
+        return 1
+    side, layers = 1, model.neck.extra_layers
+    for conv in reversed([one for one in layers.modules() if isinstance(one, nn.Conv2d)]):
+        side = (side - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * conv.padding[0]
+    strides = model.bbox_head.prior_generator.strides
+    return (side - 1) * strides[-len(layers) - 1][0] + 1  # the backbone rounds up
 
 
 def head_of(model: nn.Module) -> Head:
@@ -119,5 +150,6 @@ def head_of(model: nn.Module) -> Head:
     if hasattr(model, "roi_head") and hasattr(model, "rpn_head") and hasattr(model.roi_head, "predict_bbox"):
         return ProposalHead(model)
     if hasattr(model, "bbox_head") and hasattr(model.bbox_head, "predict_by_feat"):
-        return AnchorHead(model.bbox_head) if AnchorHead.fits(model.bbox_head) else DenseHead(model.bbox_head)
+        fast = [kind for kind in (AnchorHead, SSDHead) if kind.fits(model.bbox_head)]
+        return (*fast, DenseHead)[0](model.bbox_head)
     raise ConfigError(f"expected a one-stage or two-stage detector, got {type(model).__name__}")

@@ -15,12 +15,15 @@ from mgral.inspection import EMBEDDING
 def embed(features: Sequence[Tensor], contents: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Tensor:
     """(B, 256) from maps (B, D, h, w), pooled over the cells whose centre shows the image and not the padding.
 
-    The paper pools a neck 256 wide and leaves the levels open. Here, with L levels of width D: the mean over levels of
-    the global average when D = 256; otherwise means and standard deviations of all levels one after another
-    (2 × L × D numbers; 256 for the tiny preset), brought to 256 by zeros or a fixed random orthogonal projection.
+    The paper pools a neck 256 wide and leaves the levels open. Here:
+
+    - every level 256 wide (RetinaNet, Faster R-CNN): the mean over levels of the global average;
+    - otherwise means and standard deviations of all levels one after another, two for each channel: 256 numbers for
+      `tiny`; fewer are filled up with zeros; more (5,632 for SSD300, whose six levels are 512, 1024, 512 and three
+      times 256 wide) go through a fixed random projection with orthonormal columns.
     """
     pooled = [_pool(level, contents, canvas) for level in features]
-    if features[0].shape[1] == EMBEDDING:
+    if all(level.shape[1] == EMBEDDING for level in features):
         return torch.stack([mean for mean, _ in pooled]).mean(dim=0)
     whole = torch.cat([statistic for level in pooled for statistic in level], dim=1)
     if whole.shape[1] <= EMBEDDING:

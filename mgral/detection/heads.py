@@ -1,6 +1,7 @@
 """How an mmdet model's head is trained and read: one interface over one-stage and two-stage detectors.
 
-Here stand the general cases, which call mmdet's own code image by image; `anchors` has a batched one for RetinaNet.
+Here stand the general cases, which call mmdet's own code image by image; `anchors` has batched ones for RetinaNet and
+SSD.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from mgral.detection.targets import Target
+from mgral.errors import ConfigError
 
 Features = Sequence[Tensor]
 """Maps of the neck, (B, D, h, w) each, finest first."""
@@ -28,13 +30,15 @@ class Dense:
 
     `logits` (B, N, K): K is the number of classes where each has a sigmoid of its own, and one more, background last,
     where a softmax goes over them. `deltas` (B, N, 4) move the `anchors` (N, 4), xyxy canvas pixels, as the head's box
-    coder says. `sizes` (h, w) of each level; places go by level, row, column, anchor (mmdet's order).
+    coder says. `sizes` (h, w) of each level and `each`, its anchors a cell; places go by level, row, column, anchor
+    (mmdet's order).
     """
 
     logits: Tensor
     deltas: Tensor
     anchors: Tensor
     sizes: list[tuple[int, int]]
+    each: list[int]
 
 
 class Head(ABC):
@@ -53,13 +57,26 @@ class Head(ABC):
     def object_losses(self, features: Features, targets: Sequence[Target], canvas: tuple[int, int]) -> list[Tensor]:
         """For each image the loss of each truth box (n,); NaN for a box that the model cannot represent."""
 
-    def group_losses(self, features: Features, targets: Sequence[Target], sizes: Sequence[int],
-                     canvas: tuple[int, int]) -> list[Losses]:
-        """`losses` of consecutive groups of images, each group for itself."""
-        parts = zip(*(level.split(list(sizes)) for level in features), strict=True)
-        starts = [sum(sizes[:row]) for row in range(len(sizes))]
-        return [self.losses(part, targets[start:start + size], canvas)
-                for part, start, size in zip(parts, starts, sizes, strict=True)]
+    def dense(self, features: Features) -> Dense:
+        """The outputs at every place.
+
+        Raises:
+            ConfigError: the detector has no anchors at fixed places, or not in a form that `anchors` knows.
+        """
+        raise self._without_places()
+
+    def decode(self, anchors: Tensor, deltas: Tensor) -> Tensor:
+        """Where `deltas` (n, 4) of `dense` take the `anchors` (n, 4): xyxy canvas pixels. Raises as `dense` does."""
+        raise self._without_places()
+
+    def _without_places(self) -> ConfigError:
+        return ConfigError(f"dense outputs: expected a one-stage detector with anchors, got {self.name}; "
+                           "use detector.preset tiny, retinanet_r50 or ssd300")
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What mmdet calls it."""
 
 
 class DenseHead(Head):
@@ -67,6 +84,12 @@ class DenseHead(Head):
 
     def __init__(self, head: nn.Module) -> None:
         self.head = head
+        if not hasattr(head, "loss_cls"):
+            head.loss_cls = None  # mmdet's prediction looks at it, and its SSD head has none
+
+    @property
+    def name(self):
+        return type(self.head).__name__
 
     def losses(self, features, targets, canvas):
         return summed(self.head.loss(features, samples(metas([canvas] * len(targets), canvas), targets)))
@@ -96,6 +119,10 @@ class ProposalHead(Head):
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
+
+    @property
+    def name(self):
+        return type(self.model).__name__
 
     def losses(self, features, targets, canvas):
         # mmdet's two-stage `loss` starts from pixels: give it the features that are already there.
@@ -179,7 +206,7 @@ def samples(metas: Sequence[dict[str, Any]], targets: Sequence[Target] | None = 
 
 def summed(losses: dict[str, Any]) -> Losses:
     """One number for each loss; what mmdet reports beside them (accuracy) is left out."""
-    return {name: sum(value) if isinstance(value, list) else value.mean()
+    return {name: sum(one.mean() for one in value) if isinstance(value, list | tuple) else value.mean()
             for name, value in losses.items() if "loss" in name}
 
 

@@ -1,7 +1,8 @@
-"""Which mmdet model a detector is: a preset of ours, or any config file of mmdet."""
+"""Which mmdet model a detector is: a preset, or any config file of mmdet."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -45,23 +46,111 @@ def tiny(classes: int) -> dict[str, Any]:
     }
 
 
-PRESETS: dict[str, Callable[[int], dict[str, Any]]] = {"tiny": tiny}
+PRESETS: dict[str, Callable[[int], dict[str, Any]] | str] = {
+    "tiny": tiny,
+    "ssd300": "mmdet::ssd/ssd300_coco.py",
+    "retinanet_r50": "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
+    "faster_rcnn_r50": "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",
+}
+"""Functions of the number of classes, or configs that mmdet ships."""
+WIDTHS = {"base_channels", "stem_channels", "in_channels", "out_channels", "feat_channels", "fc_out_channels"}
+"""Settings that `detector.width` multiplies, wherever they stand in a preset."""
+WHOLE = 8
+"""Narrowed channels are multiples of this, so that group norm and SSD's half-wide layers come out even."""
 
 
 def model_config(config: DetectorConfig, classes: Sequence[str]) -> dict[str, Any]:
     """The `model` section for mmdet, made for these classes.
 
+    A preset without weights loads none and freezes nothing: a random stem that stays as it is, or batch norm that keeps
+    the statistics of no images, would stand in the way of learning. With weights it is as mmdet publishes it.
+
     `config.config` names a file, or `mmdet::retinanet/retinanet_r50_fpn_1x_coco.py` for one that mmdet ships. A config
     file is Python and is executed, with whatever it imports: use files that you trust.
 
     Raises:
-        ConfigError: the file is missing, cannot be read or has no `model` section.
+        ConfigError: the file is missing, cannot be read or has no `model` section; or stages are to be frozen in a
+            backbone that knows none.
     """
-    if config.config is None:
-        return PRESETS[config.preset](len(classes))
-    model = _read(config.config)
-    _set_classes(model, len(classes))
+    preset = config.config or PRESETS[config.preset]
+    if isinstance(preset, str):
+        model = _read(preset)
+        _set_classes(model, len(classes))
+        if config.config is None and config.weights is None:
+            _unfreeze(model)
+    else:
+        model = preset(len(classes))
+    if config.width != 1.0:
+        _narrow(model, config.width)
+    if config.frozen_stages is not None:
+        _freeze(model, config.frozen_stages)
     return model
+
+
+def forget_pretrained(node: Any) -> None:
+    """Takes every `init_cfg` of type Pretrained out of a model's settings."""
+    if isinstance(node, dict):
+        if isinstance(node.get("init_cfg"), dict) and node["init_cfg"].get("type") == "Pretrained":
+            del node["init_cfg"]
+        node = list(node.values())
+    if isinstance(node, list | tuple):
+        for value in node:
+            forget_pretrained(value)
+
+
+def narrowed(channels: int, width: float) -> int:
+    return max(WHOLE, round(channels * width / WHOLE) * WHOLE)
+
+
+def _unfreeze(model: dict[str, Any]) -> None:
+    forget_pretrained(model)
+    model["data_preprocessor"] |= IMAGENET
+    if "frozen_stages" in model["backbone"]:
+        model["backbone"] |= {"frozen_stages": -1, "norm_eval": False}
+
+
+def _narrow(model: dict[str, Any], width: float) -> None:
+    backbone = model["backbone"]
+    if backbone["type"] == "ResNet":
+        backbone.setdefault("base_channels", 64)
+        backbone.setdefault("stem_channels", 64)
+    else:
+        backbone |= {"type": _vgg(), "width": width}
+    if model["type"] == "RetinaNet" and backbone.get("depth") == 50:
+        # Four convolutions without norm: at mmdet's 0.01, made for 256 channels, fewer would let the signal vanish.
+        model["bbox_head"]["init_cfg"] = {
+            "type": "Normal", "layer": "Conv2d", "std": 0.01 / width ** 0.5,
+            "override": {"type": "Normal", "name": "retina_cls", "std": 0.01, "bias_prob": 0.01}}
+    _scale(model, width)
+
+
+def _scale(node: Any, width: float) -> None:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in WIDTHS:
+                node[key] = (narrowed(value, width) if isinstance(value, int)
+                             else type(value)(narrowed(one, width) for one in value))
+            else:
+                _scale(value, width)
+
+
+def _freeze(model: dict[str, Any], stages: int) -> None:
+    from mmdet.registry import MODELS
+
+    backbone = model["backbone"]
+    if backbone["type"] == "SSDVGG":
+        backbone["type"] = _vgg()
+    kind = backbone["type"] if isinstance(backbone["type"], type) else MODELS.get(backbone["type"])
+    if kind and not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
+        raise ConfigError(f"detector.frozen_stages: expected a backbone with stages to freeze, got {backbone['type']}; "
+                          "leave the setting out")
+    backbone["frozen_stages"] = stages
+
+
+def _vgg() -> type:
+    from mgral.detection.vgg import ScaledVGG
+
+    return ScaledVGG
 
 
 def _read(name: str) -> dict[str, Any]:

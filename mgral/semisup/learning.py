@@ -19,14 +19,16 @@ from mgral.detection.randomness import isolated, shuffled, stream
 from mgral.detection.training import Step, targets_of, total
 from mgral.errors import ConfigError, StateError
 from mgral.files import canonical_json, sha256, writing
+from mgral.semisup.isd import Isd
 from mgral.semisup.mean_teacher import MeanTeacher
 from mgral.semisup.method import Draw, Method
+from mgral.semisup.sed import Sed
 from mgral.semisup.soft_teacher import SoftTeacher
 from mgral.semisup.stac import Stac
 from mgral.semisup.supervised import Supervised
 
 METHODS: dict[str, type[Method]] = {"supervised": Supervised, "mean_teacher": MeanTeacher, "stac": Stac,
-                                    "soft_teacher": SoftTeacher}
+                                    "soft_teacher": SoftTeacher, "isd": Isd, "sed": Sed}
 
 
 def learn(start: Detector, store: ImageStore, labelled: Mapping[ImageId, Boxes], unlabelled: Sequence[ImageId],

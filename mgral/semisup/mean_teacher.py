@@ -5,8 +5,6 @@ Tarvainen & Valpola 2017, with the pseudo boxes and the momentum ramp of Soft Te
 
 from __future__ import annotations
 
-import torch
-
 from mgral.detection.heads import Losses
 from mgral.semisup.method import Draw, Method, pseudo_view, weighted
 
@@ -14,7 +12,7 @@ from mgral.semisup.method import Draw, Method, pseudo_view, weighted
 class MeanTeacher(Method):
     """The boxes that the teacher finds in a weak view of an unlabelled image are its truth in a strong view.
 
-    The student sees both halves of a step in one pass; each half's losses are divided by its own positives.
+    Each half's losses are divided by its own positives.
     """
 
     summary = "pseudo boxes of a running mean of the student; ours, cheap, for every detector"
@@ -23,6 +21,7 @@ class MeanTeacher(Method):
         rules = self.config.mean_teacher
         seen, truth = self.sure(draw)
         guessed, pseudo = pseudo_view(self.teacher, self.store, draw.unlabelled, rules.threshold, draw.generator)
-        sure, unsure = self.student.group_losses(torch.cat([seen.pixels, guessed.pixels]), truth + pseudo,
-                                                 [len(truth), len(pseudo)])
-        return weighted(sure, 1.0, "labelled") | weighted(unsure, rules.weight, "unlabelled")
+        known, unknown = self.features(seen, guessed)
+        head, canvas = self.student.head, self.store.canvas
+        return weighted(head.losses(known, truth, canvas), 1.0, "labelled") | weighted(
+            head.losses(unknown, pseudo, canvas), rules.weight, "unlabelled")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from mgral.config import SemisupConfig
 from mgral.data.augment import STRONG, WEAK, View, between, view
 from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import Detector
-from mgral.detection.heads import Losses
+from mgral.detection.heads import Features, Losses
 from mgral.detection.inspecting import evaluating
 from mgral.detection.targets import Target, moved
 from mgral.detection.training import contents_of, training_view
@@ -74,9 +77,34 @@ class Method(ABC):
         return self.teacher
 
     @final
+    def features(self, sure: View, unsure: View) -> tuple[Features, Features]:
+        """The student's features of labelled and of unlabelled views; only the former enter its running statistics."""
+        known = self.student.features(sure.pixels)
+        with statistics_kept(self.student):
+            return known, self.student.features(unsure.pixels)
+
+    @final
     def sure(self, draw: Draw) -> tuple[View, list[Target]]:
         """A random view of the labelled images, and their targets in it."""
         return training_view(self.store, self.truth, draw.labelled, self.student.device, draw.generator)
+
+
+@contextmanager
+def statistics_kept(module: nn.Module) -> Iterator[None]:
+    """Batch norm in training mode normalises by the images at hand, but its running statistics stay as they are.
+
+    For views that are no images of the data set: painted over, turned, halved or mixed ones in the statistics cost a
+    detector that is later asked about whole images more than it learns from them.
+    """
+    norms = [one for one in module.modules() if isinstance(one, _BatchNorm)]
+    momenta = [one.momentum for one in norms]
+    for one in norms:
+        one.momentum = 0.0
+    try:
+        yield
+    finally:
+        for one, momentum in zip(norms, momenta, strict=True):
+            one.momentum = momentum
 
 
 def pseudo_view(teacher: Detector, store: ImageStore, ids: Sequence[ImageId], threshold: float,
@@ -108,6 +136,16 @@ def momentum(step: int, end: float) -> float:
     The ramp is that of Soft Teacher's reference code; with a constant the teacher of a short training lags behind.
     """
     return min(end, 1 - 1 / (step + 1))
+
+
+def ramp(step: int, steps: int, up: float, down: float = 1.0) -> float:
+    """Weight in [0, 1] of losses without truth at 0-based `step`: a Gaussian rise over the share `up` of the steps, 1,
+    and a steeper fall after the share `down` (ISD-SSD's reference code; its very first step alone has weight 0)."""
+    if step < up * steps:
+        return math.exp(-5.0 * (1 - step / (up * steps)) ** 2)
+    if step > down * steps:
+        return math.exp(-12.5 * (1 - (steps - step) / ((1 - down) * steps)) ** 2)
+    return 1.0
 
 
 def follow(teacher: Detector, student: Detector, kept: float) -> None:

@@ -57,9 +57,7 @@ class SoftTeacher(Method):
     def losses(self, draw: Draw) -> Losses:
         seen, truth = self.sure(draw)
         guess = self.guess(draw)
-        features = self.student.features(torch.cat([seen.pixels, guess.seen.pixels]))
-        known, unknown = ([level[part] for level in features]
-                          for part in (slice(len(truth)), slice(len(truth), None)))
+        known, unknown = self.features(seen, guess.seen)
         sure, unsure = self.form.losses(known, truth, unknown, guess, self.store.canvas)
         return weighted(sure, 1.0, "labelled") | weighted(unsure, self.config.soft_teacher.weight, "unlabelled")
 
@@ -207,8 +205,8 @@ class ByAnchors(Form):
         certain, dense = head.compare(head.dense(known), truth), head.dense(unknown)
         classified, located = head.compare(dense, guess.classified), head.compare(dense, guess.located)
         overlap = torch.stack([_overlap(dense.anchors, one) for one in guess.classified])
-        trust = reliability(self.rules.indicator, _nothing(dense.logits.detach()), _nothing(guess.evidence.logits),
-                            overlap)
+        trust = reliability(self.rules.indicator, head.nothing(dense.logits.detach()),
+                            head.nothing(guess.evidence.logits), overlap)
         weights = torch.where(classified.assigned == BACKGROUND, trust, 1.0)
         number = certain.number * len(guess.classified) / len(truth)
         return certain.losses, {"loss_cls": (weights * classified.classification).sum() / number,
@@ -262,8 +260,3 @@ def _chosen(found: Sequence[Found], keep: Sequence[Tensor]) -> list[Target]:
 def _overlap(xyxy: Tensor, target: Target) -> Tensor:
     """(n,) largest IoU of each box with any of the target's."""
     return box_iou(xyxy, target.xyxy).amax(dim=1) if len(target) else xyxy.new_zeros(len(xyxy))
-
-
-def _nothing(logits: Tensor) -> Tensor:
-    """(B, N) probability that a place shows nothing, where each class has a sigmoid of its own."""
-    return 1 - logits.sigmoid().amax(dim=2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from mgral.data.augment import STRONGEST, view
 from mgral.data.dataset import ImageId
 from mgral.detection.detector import Detector
@@ -29,9 +27,10 @@ class Stac(Method):
         pixels, contents = self.store.pixels(draw.unlabelled), contents_of(self.store, draw.unlabelled)
         strong = view(pixels.to(self.student.device), contents, STRONGEST, draw.generator)
         pseudo = moved([self.labels(image_id) for image_id in draw.unlabelled], strong.matrices, self.store.canvas)
-        sure, unsure = self.student.group_losses(torch.cat([seen.pixels, strong.pixels]), truth + pseudo,
-                                                 [len(truth), len(pseudo)])
-        return weighted(sure, 1.0, "labelled") | weighted(unsure, self.config.stac.weight, "unlabelled")
+        known, unknown = self.features(seen, strong)
+        head, canvas = self.student.head, self.store.canvas
+        return weighted(head.losses(known, truth, canvas), 1.0, "labelled") | weighted(
+            head.losses(unknown, pseudo, canvas), self.config.stac.weight, "unlabelled")
 
     def labels(self, image_id: ImageId) -> Target:
         """What the teacher was sure of in the image itself, found when first asked for.

@@ -87,11 +87,11 @@ def test_torchvision_weights_go_to_the_backbone(monkeypatch):
 
 
 def test_weights_replace_those_that_a_config_file_asks_for(tmp_path):
-    from mgral.detection.building import _forget_pretrained
+    from mgral.detection.presets import forget_pretrained
 
     settings = {"backbone": {"init_cfg": {"type": "Pretrained", "checkpoint": "x"}, "depth": 1},
                 "heads": [{"init_cfg": {"type": "Normal"}}, {"init_cfg": {"type": "Pretrained"}}]}
-    _forget_pretrained(settings)
+    forget_pretrained(settings)
     assert settings == {"backbone": {"depth": 1}, "heads": [{"init_cfg": {"type": "Normal"}}, {}]}
 
 

@@ -54,7 +54,6 @@ def test_a_copy_learns_for_itself(detector):
     assert twin.losses(pixels, targets)["loss_cls"] != detector.train().losses(pixels, targets)["loss_cls"]
 
 
-@pytest.mark.parametrize("sizes", [[1], [1, 2]])
-def test_groups_must_cover_the_batch(detector, sizes):
-    with pytest.raises(ValueError, match=r"expected a target an image, got 2, 2 in groups \[1"):
-        detector.group_losses(torch.zeros(2, 3, 64, 64), [target(0), target(0)], sizes)
+def test_every_image_needs_a_target(detector):
+    with pytest.raises(ValueError, match="expected a target an image, got 1 for 2 images"):
+        detector.losses(torch.zeros(2, 3, 64, 64), [target(0)])

@@ -36,18 +36,18 @@ def run(world=None, still=True, checkpoint=None, ids=None, until=CONFIG.steps):
 
 
 def of_two_processes(tmp_path, case):
-    script = ROOT / "tests" / "detection" / "one_of_two.py"
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", script, tmp_path, case],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=240,
-        check=False)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+               ROOT / "tests" / "detection" / "one_of_two.py", tmp_path, case]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
     said = [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)]
-    return said, done
+    return said
 
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
-    return of_two_processes(tmp_path_factory.mktemp("still"), "still")[0]
+    return of_two_processes(tmp_path_factory.mktemp("still"), "still")
 
 
 def test_the_losses_and_weights_are_those_of_one_process(halves):
@@ -60,7 +60,7 @@ def test_the_losses_and_weights_are_those_of_one_process(halves):
 
 def test_with_norms_that_learn_the_curve_stays_close(tmp_path):
     """Each process norms its own four images of eight: another network each step, the same descent."""
-    said, _ = of_two_processes(tmp_path, "learning")
+    said = of_two_processes(tmp_path, "learning")
     losses, _ = run(still=False)
     assert said[0]["losses"] == said[1]["losses"]
     assert said[0]["losses"] == pytest.approx(losses, rel=0.25)
@@ -73,7 +73,7 @@ def test_only_the_first_writes_and_all_go_on_from_it(halves, tmp_path):
 
 
 def test_processes_that_see_other_images_are_refused(tmp_path):
-    said, _ = of_two_processes(tmp_path, "other")
+    said = of_two_processes(tmp_path, "other")
     assert all("expected the same images, settings and seed in every process" in one["fault"] for one in said)
 
 

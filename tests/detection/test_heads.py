@@ -1,15 +1,17 @@
+import copy
+
 import pytest
 import torch
 from torchvision.ops import box_iou
 
 from mgral.config import DetectorConfig
-from mgral.detection.anchors import AnchorHead
+from mgral.detection.anchors import AnchorHead, SSDHead
 from mgral.detection.building import build_detector
 from mgral.detection.detector import head_of
 from mgral.detection.heads import DenseHead, quality_loss, surest
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
-from tests.detection.scenes import CLASSES, target
+from tests.detection.scenes import CLASSES, Scenes, target
 
 CANVAS = (96, 96)
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid")  # mmdet's point generator
@@ -65,6 +67,72 @@ def test_batched_losses_are_those_of_mmdet_for_other_settings(model, changes, co
                                DenseHead(head).losses(features, targets, CANVAS))
 
 
+@pytest.fixture(scope="module")
+def ssd():
+    """SSD300 that is sure of many places, and its features on a canvas that is not square."""
+    model = build_detector(DetectorConfig(preset="ssd300", width=0.125, image_size=300), CLASSES, seed=0).eval()
+    pixels = torch.rand(4, 3, 288, 320, generator=torch.Generator().manual_seed(0)) * 255
+    with torch.no_grad():
+        for conv in (*model.model.bbox_head.cls_convs, *model.model.bbox_head.reg_convs):
+            conv[0].weight.mul_(4)
+        return model, [level.requires_grad_() for level in model.features(pixels)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"gt_max_assign_all": True}, {"neg_iou_thr": 0.3},
+                                     {"ignore_iof_thr": 0.5, "min_pos_iou": 0.2}])
+@pytest.mark.parametrize("counts", [(3, 0, 5, 1), (0, 0, 0, 0), (12, 1, 40, 2)])
+def test_mined_losses_are_those_of_mmdet(ssd, monkeypatch, counts, changes):
+    model, features = ssd
+    head, canvas = model.model.bbox_head, (288, 320)
+    for name, value in changes.items():
+        monkeypatch.setattr(head.assigner, name, value)
+    targets = [target(count, 2 if count else 0, side=250, seed=row) for row, count in enumerate(counts)]
+    results = []
+    assert type(model._head) is SSDHead
+    for one in (model._head, DenseHead(head)):
+        losses = one.losses(features, targets, canvas)
+        results.append((losses, torch.autograd.grad(sum(losses.values()), features + list(head.parameters()))))
+    torch.testing.assert_close(results[0], results[1])
+
+
+@pytest.mark.parametrize("nms_pre", [50, 1000, -1])
+def test_mined_detections_are_those_of_mmdet(ssd, monkeypatch, nms_pre):
+    model, features = ssd
+    monkeypatch.setitem(model.model.bbox_head.test_cfg, "nms_pre", nms_pre)
+    contents = [(288, 320), (200, 300), (288, 50), (33, 44)]
+    with torch.inference_mode():
+        fast, slow = (head.read(features, contents, (288, 320), 50)
+                      for head in (model._head, DenseHead(model.model.bbox_head)))
+    assert min(len(scores) for _, scores, _ in fast[0]) > 20
+    torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
+    torch.testing.assert_close(fast[1], slow[1])
+
+
+def test_mined_places_do_not_change_the_losses_of_objects(ssd):
+    head, features = ssd[0]._head, ssd[1]
+    targets = [target(count, side=250, seed=count) for count in (3, 0, 5, 1)]
+    objects = head.object_losses(features, targets, (288, 320))
+    assert [len(one) for one in objects] == [3, 0, 5, 1]
+    assert torch.isfinite(torch.cat(objects)).all()
+
+
+def test_a_softmax_head_has_the_background_as_last_dense_class(ssd):
+    dense = ssd[0]._head.dense(ssd[1])
+    assert dense.sizes == [(36, 40), (18, 20), (9, 10), (5, 5), (3, 3), (1, 1)]
+    assert dense.logits.shape == (4, 4 * 36 * 40 + 6 * (18 * 20 + 90 + 25) + 4 * 10, 4)
+    assert dense.deltas.shape[1] == len(dense.anchors) == dense.logits.shape[1]
+    assert dense.anchors[4 * 41].add(dense.anchors[4 * 41].roll(2)).div(2).tolist() == [12, 12, 12, 12]
+
+
+def test_any_place_counts_when_sampling_is_not_exact(ssd):
+    from mmdet.models.task_modules import RandomSampler
+
+    head = copy.deepcopy(ssd[0].model.bbox_head)
+    head.sampler = RandomSampler(8, 0.5)
+    assert not SSDHead.fits(head)
+    assert not AnchorHead.fits(head)
+
+
 @pytest.mark.parametrize("nms_pre", [50, 1000, -1])
 def test_batched_detections_are_those_of_mmdet(model, nms_pre):
     model.model.bbox_head.test_cfg["nms_pre"] = nms_pre
@@ -77,18 +145,38 @@ def test_batched_detections_are_those_of_mmdet(model, nms_pre):
     torch.testing.assert_close(fast[1], slow[1])
 
 
+def test_dense_outputs_are_those_of_mmdet_in_its_order(model):
+    features = features_of(model, 2)
+    dense = model._head.dense(features)
+    scores, deltas = model.model.bbox_head(features)
+    assert dense.sizes == [(24, 24), (12, 12), (6, 6), (3, 3)]
+    assert dense.logits.shape == (2, 3 * (576 + 144 + 36 + 9), 3)
+    place = 3 * 576 + 3 * (2 * 12 + 5) + 1  # level 1, row 2, column 5, anchor 1
+    torch.testing.assert_close(dense.logits[1, place], scores[1][1, 3:6, 2, 5])
+    torch.testing.assert_close(dense.deltas[1, place], deltas[1][1, 4:8, 2, 5])
+    assert ((dense.anchors[place, :2] + dense.anchors[place, 2:]) / 2).tolist() == [5 * 8, 2 * 8]
+    assert torch.autograd.grad(dense.logits.sum(), features[0])[0].abs().sum() > 0
+
+
+def test_dense_outputs_of_a_batch_of_pixels(model):
+    pixels = Scenes(2).pixels(["scene-0", "scene-1"])
+    dense = model.dense(pixels)
+    with torch.inference_mode():
+        scores = model.inspect(pixels, [(64, 64)] * 2, 1).class_scores[:, 0]
+    rows = dense.logits.amax(dim=2).argmax(dim=1)
+    torch.testing.assert_close(dense.logits.sigmoid()[[0, 1], rows].detach(), scores)
+
+
+def test_without_anchors_there_are_no_dense_outputs(foreign):
+    with pytest.raises(ConfigError, match=r"dense outputs: expected a one-stage detector with anchors, got F"):
+        foreign.dense(torch.zeros(1, 3, 64, 64))
+
+
 def test_regions_to_ignore_count_in_images_without_objects(model):
     head, features = model._head, features_of(model, 1)
     whole = Target(torch.zeros(0, 4), torch.zeros(0, dtype=torch.int64), torch.tensor([[-200.0, -200, 300, 300]]))
     assert head.losses(features, [whole], CANVAS)["loss_cls"].item() == 0
     assert head.losses(features, [target(0)], CANVAS)["loss_cls"].item() > 0
-
-
-def test_groups_have_their_own_normalisation(model):
-    targets, features = [target(count, seed=count) for count in (3, 0, 5, 1)], features_of(model)
-    first, second = model._head.group_losses(features, targets, [1, 3], CANVAS)
-    torch.testing.assert_close(first, model._head.losses([one[:1] for one in features], targets[:1], CANVAS))
-    torch.testing.assert_close(second, model._head.losses([one[1:] for one in features], targets[1:], CANVAS))
 
 
 def test_looks_are_the_boxes_of_the_anchors_that_overlap_most(model):
@@ -146,7 +234,6 @@ def test_foreign_detectors_train_and_read(foreign):
     assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
     sum(losses.values()).backward()
     assert sum(one.grad.abs().sum() for one in foreign.parameters() if one.grad is not None) > 0
-    assert len(foreign.group_losses(pixels, targets, [2, 1])) == 2
     with torch.inference_mode():
         seen = foreign.eval().inspect(pixels, [(64, 64), (32, 64), (64, 40)])
         found, _, objects = foreign.assess(pixels, [(64, 64)] * 3, targets)

@@ -18,7 +18,7 @@ from mgral.detection.randomness import stream
 from mgral.detection.training import contents_of, targets_of, train, training_view
 from mgral.semisup import soft_teacher
 from mgral.semisup.learning import learn
-from mgral.semisup.method import Draw
+from mgral.semisup.method import Draw, statistics_kept
 from mgral.semisup.soft_teacher import INDICATORS, SoftTeacher, jittered, reliability, spread
 from tests.detection.conftest import DENSE, TWO_STAGE
 from tests.detection.scenes import CLASSES, Scenes
@@ -219,9 +219,9 @@ def test_an_anchor_weighs_what_the_indicator_says(one_stage, scenes, indicator):
     losses, head, draw = losses_of(method, scenes), method.student.head, draw_of(scenes)
     seen, truth = method.sure(draw)
     guess = method.guess(draw)
-    features = method.student.features(torch.cat([seen.pixels, guess.seen.pixels]))
-    dense, theirs = head.dense([level[2:] for level in features]), guess.evidence
-    positives = head.compare(head.dense([level[:2] for level in features]), truth).by_image[2].clamp(min=1).sum()
+    known, unknown = method.features(seen, guess.seen)
+    dense, theirs = head.dense(unknown), guess.evidence
+    positives = head.compare(head.dense(known), truth).by_image[2].clamp(min=1).sum()
     mine, its = dense.logits.detach().sigmoid(), theirs.logits.sigmoid()
     total = 0.0
     for image, one in enumerate(guess.classified):
@@ -256,10 +256,12 @@ def test_without_its_ideas_the_anchor_form_is_plain_pseudo_labelling(one_stage, 
     losses, draw = losses_of(method, scenes), draw_of(scenes)
     seen, truth = method.sure(draw)
     guess = method.guess(draw)
-    sure, unsure = method.student.group_losses(torch.cat([seen.pixels, guess.seen.pixels]), truth + guess.classified,
-                                               [2, 3])
-    head, features = method.student.head, method.student.features(torch.cat([seen.pixels, guess.seen.pixels]))
-    positives = head._measure(features, truth + guess.classified).by_image[2].clamp(min=1)
+    student = method.student
+    sure = student.losses(seen.pixels, truth)
+    with statistics_kept(student):
+        unsure = student.losses(guess.seen.pixels, guess.classified)
+    positives = torch.cat([student.head._measure(student.features(pixels), targets).by_image[2].clamp(min=1)
+                           for pixels, targets in ((seen.pixels, truth), (guess.seen.pixels, guess.classified))])
     scale = RULES.weight * positives[2:].sum() / positives[:2].sum() * 2 / 3
     assert positives[2:].sum() > 3
     for name in ("loss_cls", "loss_bbox"):
@@ -273,8 +275,8 @@ def test_without_its_ideas_proposals_are_classified_as_in_supervised_training(tw
     seen, truth = method.sure(draw)
     guess = method.guess(draw)
     torch.manual_seed(5)
-    sure, unsure = method.student.group_losses(torch.cat([seen.pixels, guess.seen.pixels]), truth + guess.classified,
-                                               [2, 3])
+    sure = method.student.losses(seen.pixels, truth)
+    unsure = method.student.losses(guess.seen.pixels, guess.classified)
     for name, value in sure.items():
         torch.testing.assert_close(losses[f"labelled/{name}"], value)
     for name in ("loss_rpn_cls", "loss_rpn_bbox", "loss_cls"):  # the boxes are another sample of proposals
