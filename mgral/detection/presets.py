@@ -107,6 +107,10 @@ def _unfreeze(model: dict[str, Any]) -> None:
     model["data_preprocessor"] |= IMAGENET
     if "frozen_stages" in model["backbone"]:
         model["backbone"] |= {"frozen_stages": -1, "norm_eval": False}
+    else:
+        # SSD has no norm layers: from mmdet's own start values the deep levels would see next to nothing of the image.
+        keep = {"type": "Kaiming", "layer": "Conv2d", "mode": "fan_in"}
+        model["backbone"]["init_cfg"], model["neck"]["init_cfg"] = [keep], [keep]
 
 
 def _narrow(model: dict[str, Any], width: float) -> None:

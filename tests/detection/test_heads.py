@@ -72,10 +72,7 @@ def ssd():
     """SSD300 that is sure of many places, and its features on a canvas that is not square."""
     model = build_detector(DetectorConfig(preset="ssd300", width=0.125, image_size=300), CLASSES, seed=0).eval()
     pixels = torch.rand(4, 3, 288, 320, generator=torch.Generator().manual_seed(0)) * 255
-    with torch.no_grad():
-        for conv in (*model.model.bbox_head.cls_convs, *model.model.bbox_head.reg_convs):
-            conv[0].weight.mul_(4)
-        return model, [level.requires_grad_() for level in model.features(pixels)]
+    return model, [level.detach().requires_grad_() for level in model.features(pixels)]
 
 
 @pytest.mark.parametrize("changes", [{}, {"gt_max_assign_all": True}, {"neg_iou_thr": 0.3},
