@@ -100,7 +100,7 @@ def test_mined_detections_are_those_of_mmdet(ssd, monkeypatch, nms_pre):
     with torch.inference_mode():
         fast, slow = (head.read(features, contents, (288, 320), 50)
                       for head in (model._head, DenseHead(model.model.bbox_head)))
-    assert min(len(scores) for _, scores, _ in fast[0]) > 20
+    assert min(len(scores) for _, scores, _ in fast[0]) > 10
     torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
 
@@ -137,7 +137,7 @@ def test_batched_detections_are_those_of_mmdet(model, nms_pre):
     with torch.inference_mode():
         fast = AnchorHead(model.model.bbox_head).read(features_of(model), contents, CANVAS, 50)
         slow = DenseHead(model.model.bbox_head).read(features_of(model), contents, CANVAS, 50)
-    assert min(len(scores) for _, scores, _ in fast[0]) > 20
+    assert min(len(scores) for _, scores, _ in fast[0]) > 10
     torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
 
