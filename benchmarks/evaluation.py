@@ -15,12 +15,12 @@ import contextlib
 import io
 import json
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from common import hardware, timed
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -51,7 +51,7 @@ def main() -> None:
         seconds["pycocotools"].append(timed(lambda: precision(*pair))[1])
     raw = {f"{name}_s": round(float(np.median(values)), 4) for name, values in seconds.items()}
     raw |= {"pycocotools_loading_s": round(loading, 4), "images": options.images, "classes": options.classes,
-            "detections": sum(map(len, predictions.values())), "largest_difference": difference}
+            "detections": sum(map(len, predictions.values())), "largest_difference": difference, **hardware()}
     ratio = round(float(np.median(np.divide(seconds["pycocotools"], seconds["ours"]))), 2)
     if not options.json:
         print(f"{'ours, from boxes in memory':40}{raw['ours_s']:9.3f} s")
@@ -122,13 +122,6 @@ def compared(ours, table: np.ndarray) -> float:
     if difference > LEAST_AGREEMENT:
         raise SystemExit(f"evaluation: expected pycocotools' figures within {LEAST_AGREEMENT}, got {difference} apart")
     return difference
-
-
-def timed(work: Callable) -> tuple:
-    """What it gives, and its seconds."""
-    start = time.perf_counter()
-    result = work()
-    return result, time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from mgral.detection.heads import Features, Head, Losses, flat, surest
 from mgral.detection.targets import Target
 
 BACKGROUND, IGNORED = -1, -2
+LEAST_UNION = 1e-6
+"""Square pixels (mmdet)."""
 
 
 class AnchorHead(Head):
@@ -27,12 +29,13 @@ class AnchorHead(Head):
         """Whether the batched form is exact for this head: no sampling, all anchors in use, focal loss on logits."""
         from mmdet.models.dense_heads import RetinaHead
         from mmdet.models.losses import FocalLoss
-        from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
+        from mmdet.models.task_modules import BboxOverlaps2D, MaxIoUAssigner, PseudoSampler
 
         if type(head) is not RetinaHead or not head.train_cfg or type(head.assigner) is not MaxIoUAssigner:
             return False
         rules = head.assigner
         return (type(head.sampler) is PseudoSampler and type(head.loss_cls) is FocalLoss and head.use_sigmoid_cls
+                and type(rules.iou_calculator) is BboxOverlaps2D
                 and head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
                 and isinstance(rules.neg_iou_thr, float) and rules.gt_max_assign_all
                 and rules.ignore_wrt_candidates and rules.perm_repeat_gt_cfg is None)
@@ -102,7 +105,7 @@ class AnchorHead(Head):
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
         rules = self.head.assigner
-        overlaps = rules.iou_calculator(xyxy, anchors.expand(len(xyxy), -1, -1)).masked_fill(~real[:, :, None], -1.0)
+        overlaps = _overlaps(xyxy, anchors).masked_fill_(~real[:, :, None], -1.0)
         ignored = self._in_ignored_region(anchors, targets)
         if ignored is not None:
             overlaps = overlaps.masked_fill(ignored[:, None], -1.0)
@@ -171,6 +174,16 @@ def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losse
     # mmdet counts an image without positives as one.
     number = positives.clamp(min=1).sum()
     return {"loss_cls": classification.sum() / number, "loss_bbox": box.sum() / number}
+
+
+def _overlaps(xyxy: Tensor, anchors: Tensor) -> Tensor:
+    """IoU (B, M, N) of boxes (B, M, 4) and anchors (N, 4): mmdet's formula, on planes and in place."""
+    left, top, right, bottom = xyxy[..., None].unbind(2)
+    near, far, lower, upper = anchors[:, 0], anchors[:, 2], anchors[:, 1], anchors[:, 3]
+    shared = (torch.minimum(right, far) - torch.maximum(left, near)).clamp_(min=0)
+    shared *= (torch.minimum(bottom, upper) - torch.maximum(top, lower)).clamp_(min=0)
+    union = (right - left) * (bottom - top) + (far - near) * (upper - lower)
+    return shared.div_((union - shared).clamp_(min=LEAST_UNION))
 
 
 def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
