@@ -35,7 +35,8 @@ def images(data: Path | None, count: int, folder: Path) -> tuple[Config, Dataset
         config = config.model_copy(update={"data": config.data.model_copy(update={"synthetic": drawn})})
         write_scenes(drawn, folder / "scenes", config.seed)
     detector = config.detector.model_copy(update={"image_size": IMAGE_SIZE})
-    return config.model_copy(update={"detector": detector}), load_dataset(config.data, data or folder / "scenes").dataset
+    dataset = load_dataset(config.data, data or folder / "scenes").dataset
+    return config.model_copy(update={"detector": detector}), dataset
 
 
 def mmdet_config(classes: Sequence[str], pipeline: list[dict[str, Any]]) -> dict[str, Any]:

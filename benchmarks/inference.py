@@ -1,6 +1,6 @@
-"""A pass over the pool: detections, embeddings and class scores against mmdet's `DetInferencer`, which gives detections.
+"""A pass over the pool: detections, embeddings and class scores, against the detections of mmdet's `DetInferencer`.
 
-    python benchmarks/inference.py [--data DIR] [--images 300] [--repeats 5] [--json]
+    python benchmarks/inference.py [--data DIR] [--images 300] [--repeats 5] [--threads 1 2] [--json]
 
 Same files, weights, thresholds and image size (128 px), the tiny preset after a short training; BCCD where `--data`
 names its folder, else synthetic scenes. Both sides take the number of torch threads that suits them, mmdet also the
@@ -35,7 +35,6 @@ from mgral.detection.training import train
 from mgral.inspection import Detections
 
 GOAL = 2
-THREADS = (1, 2)
 BATCHES = (1, 8, 32)
 LEAST_ALIKE = 0.995
 
@@ -46,6 +45,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=300, help="synthetic scenes, where no data is given")
     parser.add_argument("--steps", type=int, default=150, help="of training, so that there is something to find")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, to choose from")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     quiet()
@@ -83,8 +83,8 @@ def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
         shutil.rmtree(folder / "cache")
         return timed(lambda: ImageStore.open(dataset, IMAGE_SIZE, folder / "cache"))[1]
 
-    first = {threads: ours(threads) for threads in THREADS}
-    trials = {(threads, batch): theirs(threads, batch) for threads in THREADS for batch in BATCHES}
+    first = {threads: ours(threads) for threads in options.threads}
+    trials = {(threads, batch): theirs(threads, batch) for threads in options.threads for batch in BATCHES}
     threads, setting = min(first, key=first.get), min(trials, key=trials.get)
     rounds = np.array([(ours(threads), theirs(*setting), decoding()) for _ in range(options.repeats)])
     warm, mmdet, decoded = np.median(rounds, axis=0)

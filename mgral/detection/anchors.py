@@ -115,10 +115,10 @@ class AnchorHead(Head):
         if rules.match_low_quality:
             # Each truth box also takes its best anchors, even poor ones; of several such boxes the last one does.
             top = overlaps.amax(dim=2, keepdim=True)
-            taken = (overlaps == top) & (top >= rules.min_pos_iou) & real[:, :, None]
-            order = torch.arange(1, xyxy.shape[1] + 1, device=xyxy.device)
-            last = (taken * order[:, None]).amax(dim=1) - 1
-            assigned = torch.where(last >= 0, last, assigned)
+            taken = (overlaps == top) & ((top >= rules.min_pos_iou) & real[:, :, None])
+            image, row, place = taken.nonzero().unbind(1)
+            last = torch.full_like(assigned, -1).flatten().scatter_reduce_(0, image * len(anchors) + place, row, "amax")
+            assigned = torch.where(last.view_as(assigned) >= 0, last.view_as(assigned), assigned)
         return assigned if ignored is None else assigned.masked_fill(ignored, IGNORED)
 
     def _in_ignored_region(self, anchors: Tensor, targets: Sequence[Target]) -> Tensor | None:
@@ -178,12 +178,14 @@ def _normalised(classification: Tensor, box: Tensor, positives: Tensor) -> Losse
 
 def _overlaps(xyxy: Tensor, anchors: Tensor) -> Tensor:
     """IoU (B, M, N) of boxes (B, M, 4) and anchors (N, 4): mmdet's formula, on planes and in place."""
-    left, top, right, bottom = xyxy[..., None].unbind(2)
-    near, far, lower, upper = anchors[:, 0], anchors[:, 2], anchors[:, 1], anchors[:, 3]
-    shared = (torch.minimum(right, far) - torch.maximum(left, near)).clamp_(min=0)
-    shared *= (torch.minimum(bottom, upper) - torch.maximum(top, lower)).clamp_(min=0)
-    union = (right - left) * (bottom - top) + (far - near) * (upper - lower)
-    return shared.div_((union - shared).clamp_(min=LEAST_UNION))
+    sides = []
+    for axis in (0, 1):
+        end = torch.minimum(xyxy[:, :, None, axis + 2], anchors[:, axis + 2])
+        sides.append(end.sub_(torch.maximum(xyxy[:, :, None, axis], anchors[:, axis])).clamp_(min=0))
+    shared = sides[0].mul_(sides[1])
+    areas, others = ((one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (xyxy, anchors))
+    union = torch.add(areas[:, :, None], others, out=sides[1])
+    return shared.div_(union.sub_(shared).clamp_(min=LEAST_UNION))
 
 
 def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
