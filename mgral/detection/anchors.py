@@ -15,6 +15,8 @@ from mgral.detection.heads import Dense, Features, Found, Head, Losses, flat, su
 from mgral.detection.targets import Target
 
 BACKGROUND, IGNORED = -1, -2
+LEAST_UNION = 1e-6
+"""Square pixels (mmdet)."""
 
 
 class AnchorHead(Head):
@@ -129,7 +131,7 @@ class AnchorHead(Head):
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
         rules = self.head.assigner
-        overlaps = rules.iou_calculator(xyxy, anchors.expand(len(xyxy), -1, -1)).masked_fill(~real[:, :, None], -1.0)
+        overlaps = _overlaps(xyxy, anchors).masked_fill_(~real[:, :, None], -1.0)
         ignored = self._in_ignored_region(anchors, targets)
         if ignored is not None:
             overlaps = overlaps.masked_fill(ignored[:, None], -1.0)
@@ -142,10 +144,10 @@ class AnchorHead(Head):
             top, first = overlaps.max(dim=2, keepdim=True)
             chosen = (overlaps == top if rules.gt_max_assign_all
                       else torch.arange(len(anchors), device=anchors.device) == first)
-            taken = chosen & (top >= rules.min_pos_iou) & real[:, :, None]
-            order = torch.arange(1, xyxy.shape[1] + 1, device=xyxy.device)
-            last = (taken * order[:, None]).amax(dim=1) - 1
-            assigned = torch.where(last >= 0, last, assigned)
+            taken = chosen & ((top >= rules.min_pos_iou) & real[:, :, None])
+            image, row, place = taken.nonzero().unbind(1)
+            last = torch.full_like(assigned, -1).flatten().scatter_reduce_(0, image * len(anchors) + place, row, "amax")
+            assigned = torch.where(last.view_as(assigned) >= 0, last.view_as(assigned), assigned)
         return assigned if ignored is None else assigned.masked_fill(ignored, IGNORED)
 
     def _in_ignored_region(self, anchors: Tensor, targets: Sequence[Target]) -> Tensor | None:
@@ -213,14 +215,14 @@ class SSDHead(AnchorHead):
 
 def _takes_all_anchors(head: nn.Module) -> bool:
     """Whether truth goes to anchors by `MaxIoUAssigner` alone: no sampling, no anchor left out, none weighed."""
-    from mmdet.models.task_modules import MaxIoUAssigner, PseudoSampler
+    from mmdet.models.task_modules import BboxOverlaps2D, MaxIoUAssigner, PseudoSampler
 
     if not head.train_cfg or type(head.assigner) is not MaxIoUAssigner or type(head.sampler) is not PseudoSampler:
         return False
     rules = head.assigner
-    return (head.train_cfg["allowed_border"] < 0 and head.train_cfg["pos_weight"] <= 0
-            and isinstance(rules.neg_iou_thr, float) and rules.ignore_wrt_candidates
-            and rules.perm_repeat_gt_cfg is None)
+    return (type(rules.iou_calculator) is BboxOverlaps2D and head.train_cfg["allowed_border"] < 0
+            and head.train_cfg["pos_weight"] <= 0 and isinstance(rules.neg_iou_thr, float)
+            and rules.ignore_wrt_candidates and rules.perm_repeat_gt_cfg is None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,6 +254,18 @@ class Measured:
     def losses(self) -> Losses:
         classification, box, _ = self.by_image
         return {"loss_cls": classification.sum() / self.number, "loss_bbox": box.sum() / self.number}
+
+
+def _overlaps(xyxy: Tensor, anchors: Tensor) -> Tensor:
+    """IoU (B, M, N) of boxes (B, M, 4) and anchors (N, 4): mmdet's formula, on planes and in place."""
+    sides = []
+    for axis in (0, 1):
+        end = torch.minimum(xyxy[:, :, None, axis + 2], anchors[:, axis + 2])
+        sides.append(end.sub_(torch.maximum(xyxy[:, :, None, axis], anchors[:, axis])).clamp_(min=0))
+    shared = sides[0].mul_(sides[1])
+    areas, others = ((one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (xyxy, anchors))
+    union = torch.add(areas[:, :, None], others, out=sides[1])
+    return shared.div_(union.sub_(shared).clamp_(min=LEAST_UNION))
 
 
 def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,9 +1,7 @@
-"""Average precision by pycocotools, from boxes in memory."""
+"""COCO's average precision from boxes in memory: pycocotools' numbers, by arrays instead of a loop over every image."""
 
 from __future__ import annotations
 
-import contextlib
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -14,7 +12,11 @@ from mgral.errors import DataError
 from mgral.inspection import Detections
 
 MOST_DETECTIONS = 100
-"""Detections counted in an image (COCO)."""
+"""Detections counted of one class in one image (COCO)."""
+OVERLAPS = np.linspace(0.5, 0.95, 10)
+"""IoU from which a detection is right (COCO)."""
+RECALLS = np.linspace(0.0, 1.0, 101)
+"""Where precision is read (COCO)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,57 +44,91 @@ def evaluate(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, 
         raise ValueError(f"expected predictions for every image, got none for {', '.join(missing[:5])}")
     if not any((~boxes.ignore).any() for boxes in truth.values()):
         raise DataError(f"evaluation: expected at least one annotated box, got none in {len(truth)} images")
-    found = [_found(row, predictions[image_id]) for row, image_id in enumerate(truth, start=1)]
-    wanted = [_wanted(row, boxes) for row, boxes in enumerate(truth.values(), start=1)]
-    # iou, recall, class, area, most detections
-    precision = _precision(_coco(wanted, len(truth), len(classes)), _coco(found, len(truth), len(classes)))
-    per_class = tuple(_mean(precision[:, :, row]) for row in range(len(classes)))
-    return Evaluation(_mean(precision), _mean(precision[0]), per_class)
+    # class, IoU, recall
+    precision = _precision([predictions[image_id] for image_id in truth], list(truth.values()), len(classes))
+    return Evaluation(_mean(precision), _mean(precision[:, 0]), tuple(_mean(one) for one in precision))
 
 
-def _wanted(image: int, boxes: Boxes) -> list[dict]:
-    return [_annotation(image, xyxy, label) | {"iscrowd": int(ignore)}
-            for xyxy, label, ignore in zip(boxes.xyxy, boxes.labels, boxes.ignore, strict=True)]
+def _precision(found: Sequence[Detections], wanted: Sequence[Boxes], classes: int) -> np.ndarray:
+    """Precision (C, 10, 101) at each of `OVERLAPS` and `RECALLS`, NaN for a class without truth."""
+    # Boxes meet in places: a place is one class in one image.
+    place, truth, truth_labels, ignore = _by_place(wanted, classes, [boxes.ignore for boxes in wanted])
+    numbers = np.bincount(truth_labels[~ignore], minlength=classes)
+    seen, boxes, labels, doubt = _by_place(found, classes, [-one.scores for one in found])
+    rank = np.arange(len(seen)) - np.searchsorted(seen, seen)
+    seen, boxes, labels, doubt = (one[rank < MOST_DETECTIONS] for one in (seen, boxes, labels, doubt))
+
+    detection, row = _pairs(seen, place)
+    overlap = _overlap(boxes[detection], truth[row], ignore[row])
+    detection, row, overlap = (one[overlap >= OVERLAPS[0]] for one in (detection, row, overlap))
+    # What a detection would rather match: objects before regions to ignore, then the closest, the last of equals.
+    order = np.lexsort((-row, -overlap, ignore[row], detection))
+    detection, row, overlap = detection[order], row[order], overlap[order]
+    right = np.zeros((len(OVERLAPS), len(seen)), dtype=bool)
+    wrong = np.ones_like(right)
+    for level, least in enumerate(OVERLAPS):
+        close = overlap >= least
+        matched, match = _matched(detection[close], row[close], ignore)
+        right[level, matched], wrong[level, matched] = ~ignore[match], False
+
+    order = np.lexsort((doubt, labels))
+    parts = np.split(order, np.searchsorted(labels[order], np.arange(1, classes)))
+    return np.stack([_curve(right[:, part], wrong[:, part], number)
+                     for part, number in zip(parts, numbers, strict=True)])
 
 
-def _found(image: int, detections: Detections) -> list[dict]:
-    return [_annotation(image, xyxy, label) | {"score": float(score), "iscrowd": 0} for xyxy, label, score
-            in zip(detections.xyxy, detections.labels, detections.scores, strict=True)]
+def _by_place(images: Sequence[Detections] | Sequence[Boxes], classes: int,
+              key: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """All boxes, by place and then by `key`: their places, xyxy as float64, labels and keys."""
+    labels, key = np.concatenate([one.labels for one in images]), np.concatenate(key)
+    place = np.repeat(np.arange(len(images)), [len(one) for one in images]) * classes + labels
+    order = np.lexsort((key, place))
+    xyxy = np.concatenate([one.xyxy for one in images]).astype(np.float64)
+    return place[order], xyxy[order], labels[order], key[order]
 
 
-def _annotation(image: int, xyxy: np.ndarray, label: int) -> dict:
-    left, top, right, bottom = (float(side) for side in xyxy)
-    width, height = right - left, bottom - top
-    return {"image_id": image, "category_id": int(label) + 1, "bbox": [left, top, width, height],
-            "area": width * height}
+def _pairs(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of two sorted arrays that hold the same number, every pair."""
+    first, last = (np.searchsorted(others, places, side) for side in ("left", "right"))
+    rows = np.repeat(np.arange(len(places)), last - first)
+    return rows, np.arange(len(rows)) + np.repeat(last - np.cumsum(last - first), last - first)
 
 
-def _coco(annotations: Sequence[list[dict]], images: int, classes: int):
-    from pycocotools.coco import COCO
-
-    coco = COCO()
-    numbered = enumerate((one for image in annotations for one in image), start=1)
-    coco.dataset = {"images": [{"id": row + 1} for row in range(images)],
-                    "annotations": [one | {"id": number} for number, one in numbered],
-                    "categories": [{"id": row + 1} for row in range(classes)]}
-    with contextlib.redirect_stdout(io.StringIO()):
-        coco.createIndex()
-    return coco
+def _overlap(boxes: np.ndarray, truth: np.ndarray, region: np.ndarray) -> np.ndarray:
+    """IoU row by row; for a region the share of the detection that lies in it."""
+    sides = np.minimum(boxes[:, 2:], truth[:, 2:]) - np.maximum(boxes[:, :2], truth[:, :2])
+    shared = sides.clip(min=0).prod(axis=1)
+    area, other = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, truth))
+    return np.divide(shared, np.where(region, area, area + other - shared), out=shared, where=shared > 0)
 
 
-def _precision(wanted, found) -> np.ndarray:
-    """COCO's precision table (10, 101, C, 1, 1) over boxes of every size."""
-    from pycocotools.cocoeval import COCOeval
+def _matched(detection: np.ndarray, truth: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Detections and what they match: the surest of a place chooses first, and only regions can be chosen again.
 
-    with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(wanted, found, "bbox")
-        run.params.areaRng, run.params.areaRngLbl = run.params.areaRng[:1], run.params.areaRngLbl[:1]
-        run.params.maxDets = [MOST_DETECTIONS]
-        run.evaluate()
-        run.accumulate()
-    return run.eval["precision"]
+    `detection` and `truth` pair rows that may match, surest detection first, for each its best match first.
+    """
+    while True:
+        # All choose at once; whoever lost its choice to a surer detection chooses again among what is left.
+        best = np.flatnonzero(np.diff(detection, prepend=-1))
+        holder = np.full(len(region), np.iinfo(np.int64).max)
+        holder[truth[best][::-1]] = detection[best][::-1]  # of several the surest, written last, stays
+        free = (detection <= holder[truth]) | region[truth]
+        if free.all():
+            return detection[best], truth[best]
+        detection, truth = detection[free], truth[free]
+
+
+def _curve(right: np.ndarray, wrong: np.ndarray, number: int) -> np.ndarray:
+    """Precision (10, 101) of one class's detections (10, n), surest first; `number` of its objects."""
+    if not number:
+        return np.full((len(OVERLAPS), len(RECALLS)), np.nan)
+    hits, misses = right.cumsum(axis=1), wrong.cumsum(axis=1)
+    precision = hits / (hits + misses + np.spacing(1))
+    # The best precision at this recall or any higher one; none beyond the last recall reached.
+    best = np.pad(np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+    return np.stack([row[np.searchsorted(reached, RECALLS)] for row, reached in zip(best, hits / number, strict=True)])
 
 
 def _mean(precision: np.ndarray) -> float | None:
-    known = precision[precision > -1]
+    known = precision[~np.isnan(precision)]
     return float(known.mean()) if known.size else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable
+from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 import torch
@@ -40,7 +41,8 @@ def bind() -> ModuleType:
         try:
             importlib.import_module(EXTENSION)
         except (ImportError, OSError):  # absent, or built for another torch
-            sys.modules[EXTENSION] = TorchvisionOperators(EXTENSION, __doc__)
+            sys.modules[EXTENSION] = module = TorchvisionOperators(EXTENSION, __doc__)
+            module.__spec__ = ModuleSpec(EXTENSION, None)  # mmengine looks for it with find_spec
     return sys.modules[EXTENSION]
 
 

@@ -1,9 +1,10 @@
 import contextlib
 import io
-import json
 
 import numpy as np
 import pytest
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
 
 from mgral.data.dataset import Boxes
 from mgral.detection.evaluation import evaluate
@@ -36,48 +37,90 @@ def random_case(seed, images=12, classes=4):
     return predictions, truth, tuple("abcdefgh"[:classes])
 
 
-def by_files(folder, predictions, truth, classes):
-    """COCOeval on JSON files, written and read as anyone else would."""
-    from pycocotools.coco import COCO
-    from pycocotools.cocoeval import COCOeval
+def tricky_case(seed):
+    """Few images, and in them what a matching can get wrong."""
+    rng = np.random.default_rng(seed)
+    images, classes = int(rng.integers(1, 5)), int(rng.integers(1, 4))
+    whole, levels = rng.random() < 0.5, int(rng.integers(1, 30))  # whole pixels and few levels make ties
+    side = 10.0 ** rng.uniform(-2, 2)
+    truth, predictions = {}, {}
+    for row in range(images):
+        wanted, found = int(rng.integers(0, 7)), int(rng.choice([0, 0, 3, 9, 30]))
+        if rng.random() < 0.02:
+            found = 250
+        xyxy = boxes(rng, wanted, side, whole)
+        near = xyxy[rng.integers(0, wanted, found)] if wanted else np.zeros((found, 4))
+        near = near + (rng.integers(-1, 2, near.shape) if whole else rng.normal(0, 0.1 * side, near.shape))
+        near = np.where(rng.random((found, 1)) < 0.7, near, boxes(rng, found, side, whole))
+        near = np.concatenate([near[:, :2], np.maximum(near[:, :2], near[:, 2:])], axis=1)  # some have no area
+        truth[str(row)] = Boxes.of(xyxy, rng.integers(0, classes, wanted), rng.random(wanted) < rng.choice([0, 0.4]))
+        scores = np.sort(rng.integers(0, levels, found) / levels)[::-1]
+        predictions[str(row)] = detections(near, scores, rng.integers(0, classes, found))
+    return predictions, truth, tuple("abc"[:classes])
 
+
+def boxes(rng, count, side, whole):
+    corner = rng.uniform(0, 1.5 * side, (count, 2))
+    xyxy = np.concatenate([corner, corner + side * rng.uniform(0.3, 1.5, (count, 2))], axis=1)
+    return np.concatenate([corner // 1, corner // 1 + rng.integers(1, 8, (count, 2))], axis=1) if whole else xyxy
+
+
+def by_cocoeval(predictions, truth, classes):
+    """The precision table of pycocotools, set up as anyone else would."""
     numbers = {image_id: row + 7 for row, image_id in enumerate(truth)}
-    annotations, results = [], []
-    for image_id, boxes in truth.items():
-        for xyxy, label, ignore in zip(boxes.xyxy.tolist(), boxes.labels.tolist(), boxes.ignore.tolist(), strict=True):
-            x, y, right, bottom = xyxy
-            annotations.append({"id": len(annotations) + 1, "image_id": numbers[image_id], "category_id": label + 1,
-                                "bbox": [x, y, right - x, bottom - y], "area": (right - x) * (bottom - y),
-                                "iscrowd": int(ignore)})
-        one = predictions[image_id]
-        for (x, y, right, bottom), score, label in zip(one.xyxy.tolist(), one.scores.tolist(), one.labels.tolist(),
-                                                       strict=True):
-            results.append({"image_id": numbers[image_id], "category_id": label + 1, "score": score,
-                            "bbox": [x, y, right - x, bottom - y]})
-    (folder / "truth.json").write_text(json.dumps({
-        "images": [{"id": one} for one in numbers.values()], "annotations": annotations,
-        "categories": [{"id": row + 1, "name": name} for row, name in enumerate(classes)]}))
-    (folder / "results.json").write_text(json.dumps(results))
+    wanted = [row | {"iscrowd": int(ignore)} for image_id, one in truth.items()
+              for row, ignore in zip(rows(numbers[image_id], one), one.ignore, strict=True)]
+    found = [row | {"score": score, "iscrowd": 0} for image_id in truth
+             for row, score in zip(rows(numbers[image_id], predictions[image_id]),
+                                   predictions[image_id].scores.tolist(), strict=True)]
     with contextlib.redirect_stdout(io.StringIO()):
-        coco = COCO(str(folder / "truth.json"))
-        run = COCOeval(coco, coco.loadRes(str(folder / "results.json")), "bbox")
+        run = COCOeval(coco(numbers, wanted, classes), coco(numbers, found, classes), "bbox")
         run.evaluate()
         run.accumulate()
-        run.summarize()
-    table = run.eval["precision"][:, :, :, 0, 2]
-    return run.stats[0], run.stats[1], [table[:, :, row].mean() for row in range(len(classes))]
+    return run.eval["precision"][:, :, :, 0, 2]
+
+
+def rows(number, one):
+    return [{"image_id": number, "category_id": label + 1, "bbox": [x, y, right - x, bottom - y],
+             "area": (right - x) * (bottom - y)}
+            for (x, y, right, bottom), label in zip(one.xyxy.tolist(), one.labels.tolist(), strict=True)]
+
+
+def coco(numbers, annotations, classes):
+    made = COCO()
+    made.dataset = {"images": [{"id": one} for one in numbers.values()],
+                    "annotations": [one | {"id": number} for number, one in enumerate(annotations, start=1)],
+                    "categories": [{"id": row + 1, "name": name} for row, name in enumerate(classes)]}
+    made.createIndex()
+    return made
+
+
+def check(predictions, truth, classes):
+    table = by_cocoeval(predictions, truth, classes)
+    result = evaluate(predictions, truth, classes)
+    known = table[table > -1].reshape(10, -1)
+    assert result.map == pytest.approx(known.mean(), abs=1e-9)
+    assert result.ap50 == pytest.approx(known[0].mean(), abs=1e-9)
+    for row, value in enumerate(result.per_class):
+        one = table[:, :, row]
+        assert value == (None if (one == -1).all() else pytest.approx(one.mean(), abs=1e-9))
+    return result
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_equals_cocoeval_on_files(tmp_path, seed):
-    predictions, truth, classes = random_case(seed)
-    result = evaluate(predictions, truth, classes)
-    mean, at_50, per_class = by_files(tmp_path, predictions, truth, classes)
-    assert result.map == pytest.approx(mean, abs=1e-9)
-    assert result.ap50 == pytest.approx(at_50, abs=1e-9)
-    assert result.per_class[:-1] == pytest.approx(per_class[:-1], abs=1e-9)
+def test_equals_cocoeval(seed):
+    result = check(*random_case(seed))
+    assert 0 < result.map < result.ap50 < 1
     assert result.per_class[-1] is None
-    assert per_class[-1] == -1
+
+
+def test_equals_cocoeval_in_thousands_of_tricky_cases():
+    measured = 0
+    for seed in range(3000):
+        predictions, truth, classes = tricky_case(seed)
+        if any((~one.ignore).any() for one in truth.values()):
+            measured += check(predictions, truth, classes).map > 0
+    assert measured > 1500
 
 
 def test_by_hand():

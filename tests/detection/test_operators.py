@@ -185,6 +185,13 @@ def test_mmcv_runs_on_the_binding():
     assert torch.equal(kept, torch.cat([boxes, scores[:, None]], dim=1)[rows])
 
 
+def test_mmengine_can_look_for_the_binding():
+    from mmengine.utils.dl_utils.misc import mmcv_full_available
+
+    bind()
+    assert mmcv_full_available()
+
+
 @pytest.fixture
 def unbound(monkeypatch):
     bind()

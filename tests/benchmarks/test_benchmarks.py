@@ -1,0 +1,21 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_the_evaluation_benchmark_ends_in_one_json_object():
+    command = [sys.executable, "benchmarks/evaluation.py", "--images", "20", "--classes", "3", "--repeats", "1"]
+    done = subprocess.run([*command, "--json"], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert set(found) == {"name", "ratio", "goal", "raw"}
+    assert found["name"] == "evaluation"
+    assert found["raw"]["largest_difference"] < 1e-9
+    table = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True,
+                           check=True).stdout.splitlines()
+    assert table[0].startswith("ours, from boxes in memory")
+    assert json.loads(table[-1])["goal"] == 10
