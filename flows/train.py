@@ -13,7 +13,8 @@ def main() -> None:
     options = parser(__doc__, cycle=True).parse_args()
     job = job_of(options.params, options.workdir, options.data, options.strategy, options.cycle)
     from mgral.detection.distributed import joined
-    from tasks.detector import device_of, train_shared
+    from mgral.study.opened import device_of
+    from tasks.detector import train_shared
 
     with joined(device_of(job.config)) as (world, device):
         if not world.first:

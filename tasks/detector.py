@@ -7,9 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import torch
-
-from mgral.config import Config
 from mgral.data.dataset import ImageId
 from mgral.detection.building import build_detector, load_checkpoint, save_checkpoint
 from mgral.detection.detector import Detector
@@ -20,7 +17,7 @@ from mgral.detection.training import train
 from mgral.files import read_json, write_json
 from mgral.inspection import Inspection
 from mgral.study.fingerprint import derived_seed, fingerprint
-from mgral.study.opened import Job, Study, open_study
+from mgral.study.opened import Job, Study, device_of, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled, version
 from tasks.engine import step
@@ -88,10 +85,6 @@ def open_detector(job: Job, trained: Trained) -> Detector:
 
 def checkpoint_of(job: Job, trained: Trained) -> Path:
     return job.workspace.cached("detectors", trained.fingerprint, ".pth")
-
-
-def device_of(config: Config) -> str:
-    return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def train_shared(job: Job, after: int, world: World, device: str) -> Path:

@@ -12,11 +12,10 @@ from mgral.files import sha256
 from mgral.report.semisup import draw_contest, table_markdown, table_text, write_contest
 from mgral.semisup.learning import METHODS
 from mgral.study.contest import BASELINE, Contest, Trial, TrialResult, open_contest
-from mgral.study.opened import Job
+from mgral.study.opened import Job, device_of
 from mgral.study.progress import current
 from mgral.study.workers import run_all
 from tasks.artifacts import show_table
-from tasks.detector import device_of
 from tasks.engine import step
 from tasks.runs import open_tracker
 from tasks.tracking import Run

@@ -20,12 +20,12 @@ from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
 from mgral.study.fingerprint import derived_seed
 from mgral.study.laboratory import Laboratory, experiment_scope, reward_of
-from mgral.study.opened import Job, open_study
+from mgral.study.opened import Job, device_of, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled
 from mgral.study.workers import Planned, Result, Workplace, run_all
 from tasks.artifacts import show_table
-from tasks.detector import Trained, checkpoint_of, device_of
+from tasks.detector import Trained, checkpoint_of
 from tasks.engine import flow_run_id, step
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker

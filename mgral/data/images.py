@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +41,8 @@ class ImageStore:
     scales: tuple[float, ...]
     array: np.ndarray
     """(N, 3, H, W) uint8, mapped read-only."""
+    resident: torch.Tensor | None = None
+    """The same in a GPU's memory."""
 
     @classmethod
     def open(cls, dataset: Dataset, image_size: int, folder: Path, progress: Progress | None = None) -> ImageStore:
@@ -68,7 +70,7 @@ class ImageStore:
 
     def __getstate__(self) -> dict:
         """Another process maps the same file instead of receiving the pixels."""
-        return {**vars(self), "array": Path(self.array.filename)}
+        return {**vars(self), "array": Path(self.array.filename), "resident": None}
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state, array=np.load(state["array"], mmap_mode="r"))
@@ -83,10 +85,23 @@ class ImageStore:
         return {image_id: row for row, image_id in enumerate(self.ids)}
 
     def pixels(self, ids: Sequence[ImageId]) -> torch.Tensor:
-        """(B, 3, H, W) uint8 RGB, a copy in memory. Raises `ValueError` for an id that the store does not hold."""
+        """(B, 3, H, W) uint8 RGB, a copy; on the GPU where all pixels are.
+
+        Raises:
+            ValueError: an id that the store does not hold.
+        """
         import torch
 
-        return torch.from_numpy(np.array(self.array[[self._row(image_id) for image_id in ids]]))
+        rows = [self._row(image_id) for image_id in ids]
+        return torch.from_numpy(np.array(self.array[rows])) if self.resident is None else self.resident[rows]
+
+    def on(self, device: str) -> ImageStore:
+        """The store with its pixels on a GPU, if they take at most a quarter of its free memory; else as it is."""
+        import torch
+
+        if not device.startswith("cuda") or self.array.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
+            return self
+        return replace(self, resident=torch.from_numpy(np.array(self.array)).to(device))
 
     def scale(self, image_id: ImageId) -> float:
         """Canvas pixels a pixel of the original image."""

@@ -105,11 +105,14 @@ class Detector(nn.Module):
         return self._head.decode(anchors, deltas)
 
     def features(self, pixels: Tensor) -> Features:
-        """Maps of the neck, (B, D, h, w) each, finest first."""
+        """Maps of the neck, (B, D, h, w) float32 each, finest first."""
         (height, width), canvas = pixels.shape[-2:], self._canvas(pixels)
         if canvas != (height, width):
             pixels = F.pad(pixels, (0, canvas[1] - width, 0, canvas[0] - height), value=PADDING)
-        return self.model.extract_feat(self.channels(pixels).contiguous(memory_format=self.layout))
+        pixels = self.channels(pixels).contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            levels = self.model.extract_feat(pixels)
+        return [level.float() for level in levels]
 
     def _canvas(self, pixels: Tensor) -> tuple[int, int]:
         """Height and width that the network sees: those of the pixels, or the least that its neck can take."""

@@ -13,6 +13,7 @@ from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import LOCATIONS, Detector
 from mgral.detection.heads import Found
+from mgral.detection.pace import side_by_side
 from mgral.inspection import Detections, Inspection
 
 BATCH = 32
@@ -27,24 +28,28 @@ def inspect(detector: Detector, store: ImageStore, ids: Sequence[ImageId], batch
     """
     if not ids:
         raise ValueError("expected at least one image to inspect, got none")
-    detections, embedding, class_scores = [], [], []
+    def look(part: Sequence[ImageId]) -> tuple[list[Detections], Tensor, Tensor]:
+        with torch.inference_mode():
+            reading = detector.inspect(store.pixels(part), [store.content(one) for one in part], locations)
+            return originals(store, part, reading.found), reading.embedding.cpu(), reading.class_scores.cpu()
+
     with evaluating(detector):
-        for part, pixels, contents in batches(store, ids, batch_size):
-            reading = detector.inspect(pixels, contents, locations)
-            detections += originals(store, part, reading.found)
-            embedding.append(reading.embedding.cpu())
-            class_scores.append(reading.class_scores.cpu())
-    return Inspection(tuple(ids), torch.cat(embedding).numpy(), torch.cat(class_scores).numpy(), tuple(detections))
+        found = list(side_by_side(look, parts(ids, batch_size), detector.device))
+    detections, embedding, class_scores = zip(*found, strict=True)
+    return Inspection(tuple(ids), torch.cat(embedding).numpy(), torch.cat(class_scores).numpy(),
+                      tuple(one for part in detections for one in part))
 
 
 def detect(detector: Detector, store: ImageStore, ids: Sequence[ImageId],
            batch_size: int = BATCH) -> dict[ImageId, Detections]:
     """Detections only, in the detector's eval mode."""
-    detections: dict[ImageId, Detections] = {}
+    def look(part: Sequence[ImageId]) -> list[Detections]:
+        with torch.inference_mode():
+            return originals(store, part, detector.predict(store.pixels(part), [store.content(one) for one in part]))
+
     with evaluating(detector):
-        for part, pixels, contents in batches(store, ids, batch_size):
-            detections |= zip(part, originals(store, part, detector.predict(pixels, contents)), strict=True)
-    return detections
+        found = side_by_side(look, parts(ids, batch_size), detector.device)
+        return dict(zip(ids, (one for part in found for one in part), strict=True))
 
 
 @contextmanager
@@ -59,11 +64,15 @@ def evaluating(detector: Detector) -> Iterator[None]:
         detector.train(training)
 
 
+def parts(ids: Sequence[ImageId], size: int) -> Iterator[Sequence[ImageId]]:
+    """`size` at a time."""
+    return (ids[start:start + size] for start in range(0, len(ids), size))
+
+
 def batches(store: ImageStore, ids: Sequence[ImageId],
             size: int) -> Iterator[tuple[Sequence[ImageId], Tensor, list[tuple[int, int]]]]:
     """Ids, pixels and contents of the images, `size` at a time."""
-    for start in range(0, len(ids), size):
-        part = ids[start:start + size]
+    for part in parts(ids, size):
         yield part, store.pixels(part), [store.content(image_id) for image_id in part]
 
 

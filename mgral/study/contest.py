@@ -140,7 +140,8 @@ def open_contest(job: Job, device: str) -> tuple[Contest, list[Trial]]:
     loaded = load_data(job)
     dataset, source = loaded.dataset, dataset_hash(loaded.dataset)
     train, test = draw_test(dataset, config.data, config.seed)
-    contest = Contest(config.detector, config.semisup, dataset.classes, open_images(dataset, config, space),
+    contest = Contest(config.detector, config.semisup, dataset.classes,
+                      open_images(dataset, config, space).on(device),
                       dataset.boxes, train, test, device, config.seed, space.root / "runs" / "cache" / "trials", source)
     refused = [f"semisup_study.methods: expected methods for this detector, got {method}: {reason}"
                for method in config.semisup_study.methods if (reason := contest.refusal(method))]

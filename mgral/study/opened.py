@@ -54,7 +54,7 @@ class Study:
 
     @functools.cached_property
     def store(self) -> ImageStore:
-        return open_images(self.dataset, self.config, self.workspace)
+        return open_images(self.dataset, self.config, self.workspace).on(device_of(self.config))
 
     @functools.cached_property
     def splits_hash(self) -> str:
@@ -62,6 +62,13 @@ class Study:
 
     def truth(self, ids: tuple[ImageId, ...]) -> Mapping[ImageId, Boxes]:
         return {image_id: self.dataset.boxes[image_id] for image_id in ids}
+
+
+def device_of(config: Config) -> str:
+    """The device that the settings ask for; `auto` is a GPU where there is one."""
+    import torch
+
+    return config.device if config.device != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def prepare(job: Job) -> Study:

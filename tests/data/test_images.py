@@ -1,3 +1,5 @@
+import pickle
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -111,3 +113,14 @@ def test_unknown_image(dataset, tmp_path):
 def test_no_image(tmp_path):
     with pytest.raises(ValueError, match="expected a data set with at least one image, got none"):
         ImageStore.open(Dataset(tmp_path, (), (), {}, {}), 80, tmp_path)
+
+
+def test_pixels_on_a_device_and_in_another_process_are_those_of_the_file(dataset, tmp_path):
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    assert store.on("cpu") is store
+    resident = replace(store, resident=torch.from_numpy(np.array(store.array)))
+    elsewhere = pickle.loads(pickle.dumps(resident))
+    assert elsewhere.resident is None
+    assert len(pickle.dumps(store)) < store.array.nbytes / 4  # a process maps the file, it is not sent the pixels
+    for other in (resident, elsewhere):
+        assert torch.equal(other.pixels(["small", "wide"]), store.pixels(["small", "wide"]))

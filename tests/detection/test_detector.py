@@ -3,6 +3,8 @@ import copy
 import pytest
 import torch
 
+from mgral.config import DetectorConfig
+from mgral.detection.building import build_detector
 from mgral.detection.detector import Channels
 from tests.detection.scenes import Scenes, target
 
@@ -12,6 +14,22 @@ def test_uint8_and_float_pixels_are_the_same(detector):
     with torch.inference_mode():
         first, second = (detector.eval().features(one) for one in (pixels, pixels.float()))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
+
+
+def test_half_precision_stays_close_and_learns(detector):
+    """Eight bits of mantissa: maps within a few percent of their size, the loss within one."""
+    half = build_detector(DetectorConfig(image_size=64, precision="bfloat16"), detector.classes, 0)
+    half.load_state_dict(detector.state_dict())
+    scenes = Scenes(4)
+    pixels, targets = scenes.pixels(scenes.ids), [target(2, side=64, seed=seed) for seed in range(4)]
+    whole = copy.deepcopy(detector)
+    for one, other in zip(whole.train().features(pixels), half.train().features(pixels), strict=True):
+        assert other.dtype == torch.float32
+        assert (one - other).norm() < 0.05 * one.norm()
+    losses = [torch.stack(list(one.losses(pixels, targets).values())).sum() for one in (whole, half)]
+    assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
+    losses[1].backward()
+    assert all(torch.isfinite(one.grad).all() for one in half.parameters())
 
 
 def test_channels_normalise_in_the_order_of_the_model():
