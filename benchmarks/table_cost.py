@@ -53,8 +53,9 @@ def main() -> None:
         raw = measured(options, Path(folder))
     ratio = round(PAPER / raw["experiment_s"], 3)
     if not options.json:
-        print(f"{raw['step_s']:.2f} s a step of {options.batch} images,"
-              f" {raw['experiment_s'] / 60:.1f} min an experiment of {options.length} steps, {raw['experiments_an_hour']:.2f} an hour on one {raw['device']}")
+        print(f"{raw['step_s']:.2f} s a step of {options.batch} images, {raw['experiment_s'] / 60:.1f} min and so",
+              f"{raw['experiments_an_hour']:.2f} an hour for experiments of {options.length} steps on one",
+              raw["device"])
         print(f"the paper's time for one experiment holds {raw['steps_in_the_papers_time']} of these steps")
     print(json.dumps({"name": "table_cost", "ratio": ratio, "goal": 1, "raw": raw}))
 
