@@ -10,16 +10,6 @@ from typing import TypeVar
 import torch
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
-_END = object()
-
-
-def ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The same items in the same order; the next is made in another thread while the last is worked on."""
-    with ThreadPoolExecutor(1, "ahead") as pool:
-        coming = pool.submit(next, items, _END)
-        while (item := coming.result()) is not _END:
-            coming = pool.submit(next, items, _END)
-            yield item
 
 
 def side_by_side(work: Callable[[Item], Result], items: Iterable[Item], device: torch.device) -> Iterator[Result]:

@@ -18,7 +18,6 @@ from mgral.detection.building import read_tensors
 from mgral.detection.detector import Detector
 from mgral.detection.distributed import ALONE, SharedLosses, World
 from mgral.detection.optimisation import Optimiser
-from mgral.detection.pace import ahead
 from mgral.detection.randomness import isolated, shuffled, stream
 from mgral.detection.targets import Target, moved
 from mgral.errors import StateError
@@ -64,14 +63,10 @@ def train(detector: Detector, store: ImageStore, boxes: Mapping[ImageId, Boxes],
     order = shuffled(ids, first * config.batch_size, seed, "order")
     detector.train()
     losses = SharedLosses(detector, world)
-
-    def views() -> Iterator[tuple[list[ImageId], View, list[Target]]]:
-        for step in range(first, config.steps):
-            batch = list(islice(order, config.batch_size))
-            yield batch, *training_view(store, targets, batch, detector.device, stream(seed, "view", step), share)
-
-    for step, (batch, seen, wanted) in enumerate(ahead(views()), start=first):
+    for step in range(first, config.steps):
+        batch = list(islice(order, config.batch_size))
         with isolated(detector.device, seed, "step", step):
+            seen, wanted = training_view(store, targets, batch, detector.device, stream(seed, "view", step), share)
             loss = total(losses(seen.pixels, wanted))
             value = world.mean(loss).item()
             lr = optimiser.step(step, loss, value, batch)
