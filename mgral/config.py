@@ -69,8 +69,8 @@ class DetectorConfig(Section):
     frozen_stages: Annotated[int, Field(ge=-1)] | None = None
     """First stages of the backbone that do not learn, as mmdet counts: -1 none, 0 a ResNet's stem, 1 its first stage
     too. When absent as the config says, and none in a preset without weights."""
-    width: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Channels of the preset as a share of the published ones, for small machines and tests."""
+    width: Annotated[float, Field(gt=0.0, le=1.0, multiple_of=0.125)] = 1.0
+    """Channels of the preset as a share of the published ones, in eighths, for small machines and tests."""
     image_size: Annotated[int, Field(ge=32)] = 256
     """Longest side, in pixels, of the images that the detector sees; 300 for ssd300."""
 
