@@ -131,11 +131,11 @@ def _scale(node: Any, width: float) -> None:
 def _freeze(model: dict[str, Any], stages: int) -> None:
     from mmdet.registry import MODELS
 
-    backbone = model["backbone"]
+    backbone = model.get("backbone") or {"type": None}
     if backbone["type"] == "SSDVGG":
         backbone["type"] = _vgg()
-    kind = backbone["type"] if isinstance(backbone["type"], type) else MODELS.get(backbone["type"])
-    if kind and not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
+    kind = backbone["type"] if isinstance(backbone["type"], type | None) else MODELS.get(backbone["type"])
+    if not kind or not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
         raise ConfigError(f"detector.frozen_stages: expected a backbone with stages to freeze, got {backbone['type']}; "
                           "leave the setting out")
     backbone["frozen_stages"] = stages
