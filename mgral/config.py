@@ -71,8 +71,8 @@ class DetectorConfig(Section):
     too. When absent as the config says, and none in a preset without weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of backbone and neck; heads, losses and boxes stay in float32. bfloat16 is for GPUs: a CPU is slower with it."""
-    width: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
-    """Channels of the preset as a share of the published ones, for small machines and tests."""
+    width: Annotated[float, Field(gt=0.0, le=1.0, multiple_of=0.125)] = 1.0
+    """Channels of the preset as a share of the published ones, in eighths, for small machines and tests."""
     image_size: Annotated[int, Field(ge=32)] = 256
     """Longest side, in pixels, of the images that the detector sees; 300 for ssd300."""
 

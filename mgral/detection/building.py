@@ -119,12 +119,10 @@ def _built(settings: dict[str, Any], name: str, seed: int) -> tuple[nn.Module, C
 
     channels = Channels(settings.pop("data_preprocessor", None) or {})
     with isolated(CPU, seed, "weights"), _quiet():
-        try:
+        with _naming(f"{name}: expected a model that mmdet can build"):
             model = MODELS.build(ConfigDict(settings))
+        with _naming(f"{name}: expected first weights that can be fetched and loaded"):
             model.init_weights()
-        except Exception as error:  # mmdet's registry wraps whatever its classes raise
-            raise ConfigError(f"{name}: expected a model that mmdet can build, got "
-                              f"{type(error).__name__}: {error}") from error
     return model, channels
 
 
@@ -137,6 +135,15 @@ def _load_fitting(model: nn.Module, path: Path) -> None:
     if not fitting:
         raise ConfigError(f"{path}: expected weights of {type(model).__name__}, got none that fit by name and shape")
     model.load_state_dict(fitting, strict=False)
+
+
+@contextmanager
+def _naming(expected: str) -> Iterator[None]:
+    """mmdet's registry wraps whatever its classes raise, and a download may fail in many ways: all on one line."""
+    try:
+        yield
+    except Exception as error:
+        raise ConfigError(f"{expected}, got {type(error).__name__}: {' '.join(str(error).split())}") from error
 
 
 @contextmanager

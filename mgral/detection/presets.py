@@ -55,8 +55,6 @@ PRESETS: dict[str, Callable[[int], dict[str, Any]] | str] = {
 """Functions of the number of classes, or configs that mmdet ships."""
 WIDTHS = {"base_channels", "stem_channels", "in_channels", "out_channels", "feat_channels", "fc_out_channels"}
 """Settings that `detector.width` multiplies, wherever they stand in a preset."""
-WHOLE = 8
-"""Narrowed channels are multiples of this, so that group norm and SSD's half-wide layers come out even."""
 
 
 def model_config(config: DetectorConfig, classes: Sequence[str]) -> dict[str, Any]:
@@ -98,19 +96,10 @@ def forget_pretrained(node: Any) -> None:
             forget_pretrained(value)
 
 
-def narrowed(channels: int, width: float) -> int:
-    return max(WHOLE, round(channels * width / WHOLE) * WHOLE)
-
-
 def _unfreeze(model: dict[str, Any]) -> None:
     forget_pretrained(model)
-    model["data_preprocessor"] |= IMAGENET
     if "frozen_stages" in model["backbone"]:
         model["backbone"] |= {"frozen_stages": -1, "norm_eval": False}
-    else:
-        # SSD has no norm layers: from mmdet's own start values the deep levels would see next to nothing of the image.
-        keep = {"type": "Kaiming", "layer": "Conv2d", "mode": "fan_in"}
-        model["backbone"]["init_cfg"], model["neck"]["init_cfg"] = [keep], [keep]
 
 
 def _narrow(model: dict[str, Any], width: float) -> None:
@@ -132,8 +121,9 @@ def _scale(node: Any, width: float) -> None:
     if isinstance(node, dict):
         for key, value in node.items():
             if key in WIDTHS:
-                node[key] = (narrowed(value, width) if isinstance(value, int)
-                             else type(value)(narrowed(one, width) for one in value))
+                # Exact: the width is in eighths, and every one of these counts a multiple of eight.
+                node[key] = (int(value * width) if isinstance(value, int)
+                             else type(value)(int(one * width) for one in value))
             else:
                 _scale(value, width)
 
@@ -141,11 +131,11 @@ def _scale(node: Any, width: float) -> None:
 def _freeze(model: dict[str, Any], stages: int) -> None:
     from mmdet.registry import MODELS
 
-    backbone = model["backbone"]
+    backbone = model.get("backbone") or {"type": None}
     if backbone["type"] == "SSDVGG":
         backbone["type"] = _vgg()
-    kind = backbone["type"] if isinstance(backbone["type"], type) else MODELS.get(backbone["type"])
-    if kind and not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
+    kind = backbone["type"] if isinstance(backbone["type"], type | None) else MODELS.get(backbone["type"])
+    if not kind or not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
         raise ConfigError(f"detector.frozen_stages: expected a backbone with stages to freeze, got {backbone['type']}; "
                           "leave the setting out")
     backbone["frozen_stages"] = stages

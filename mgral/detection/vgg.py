@@ -5,8 +5,6 @@ from __future__ import annotations
 from mmdet.models.backbones import SSDVGG
 from torch import nn
 
-from mgral.detection.presets import narrowed
-
 
 class ScaledVGG(SSDVGG):
     """mmdet's `SSDVGG`, all layers `width` times as wide, whose first `frozen_stages` stages do not learn."""
@@ -16,7 +14,7 @@ class ScaledVGG(SSDVGG):
         self.frozen_stages = frozen_stages
         for row, layer in enumerate(self.features):
             if isinstance(layer, nn.Conv2d) and width != 1.0:
-                inputs = layer.in_channels if row == 0 else narrowed(layer.in_channels, width)
-                self.features[row] = nn.Conv2d(inputs, narrowed(layer.out_channels, width), layer.kernel_size,
+                inputs = layer.in_channels if row == 0 else int(layer.in_channels * width)
+                self.features[row] = nn.Conv2d(inputs, int(layer.out_channels * width), layer.kernel_size,
                                                padding=layer.padding, dilation=layer.dilation)
         self.train()  # where VGG freezes

@@ -25,13 +25,16 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
     bbox_head=dict(in_channels=32, feat_channels=32, stacked_convs=1, norm_cfg=dict(type='GN', num_groups=8)))
 """
-SIDE = {"tiny": 64, "ssd300": 288, "retinanet_r50": 128, "faster_rcnn_r50": 96, "fcos": 128}
+SIDE = {"tiny": 64, "ssd300": 264, "retinanet_r50": 128, "faster_rcnn_r50": 96, "fcos": 128}
 """Pixels a side of the scenes: those on which each family's own anchors fit the objects."""
+# SSD has no norm layers, so it needs updates rather than images: 60 on four images leave it at AP50 .4, 160 on two
+# reach 1.0 in the same time. Batch norm wants it the other way round: RetinaNet is at .7 after 160 on four, at 1.0
+# after 140 on eight.
 LEARNING = {
-    "tiny": TrainingConfig(steps=120, batch_size=8, lr=5e-3),
-    "ssd300": TrainingConfig(steps=60, batch_size=4, lr=2e-3),
+    "tiny": TrainingConfig(steps=100, batch_size=4, lr=5e-3),
+    "ssd300": TrainingConfig(steps=160, batch_size=2, lr=3e-3),
     "retinanet_r50": TrainingConfig(steps=140, batch_size=8, lr=5e-3),
-    "faster_rcnn_r50": TrainingConfig(steps=120, batch_size=4, lr=3e-3),
+    "faster_rcnn_r50": TrainingConfig(steps=100, batch_size=4, lr=4e-3),
     "fcos": TrainingConfig(steps=120, batch_size=8, lr=5e-3),
 }
 
@@ -58,23 +61,25 @@ def fresh(config):
 
 @pytest.fixture(scope="module")
 def learned(name, fresh):
-    """Eight images learned by heart: the detector, the images, the losses on the way."""
-    scenes, detector = Scenes(8, side=SIDE[name], objects=(1, 1)), copy.deepcopy(fresh)
+    """Eight images learned by heart: the detector, the images, the losses on the way.
+
+    With a second object in some of them the narrowed presets need about twice as long: more than a test has.
+    """
+    objects = (1, 2) if name == "tiny" else (1, 1)
+    scenes, detector = Scenes(8, side=SIDE[name], objects=objects), copy.deepcopy(fresh)
     losses = [fact.loss for fact in train(detector, scenes, scenes.boxes, scenes.ids, LEARNING[name], 0)]
     return detector.eval(), scenes, losses
 
 
 def test_losses_fall_within_a_few_steps(name, fresh):
     scenes, detector = Scenes(10, side=SIDE[name], seed=1), copy.deepcopy(fresh)
-    config = TrainingConfig(steps=10, batch_size=5, lr=1e-3)
+    config = TrainingConfig(steps=10, batch_size=4, lr=1e-3)
     losses = [fact.loss for fact in train(detector, scenes, scenes.boxes, scenes.ids, config, 0)]
     assert np.isfinite(losses).all()
     assert sum(losses[-3:]) < sum(losses[:3])
 
 
-def test_eight_images_are_learned_by_heart(learned, name):
-    if name == "ssd300":
-        pytest.xfail("without norm layers, and on 288 pixels a side, it needs more steps than a test has time for")
+def test_eight_images_are_learned_by_heart(learned):
     detector, scenes, losses = learned
     assert np.isfinite(losses).all()
     assert sum(losses[-5:]) < sum(losses[:5])
@@ -110,17 +115,23 @@ def test_embeddings_are_finite_and_tell_images_apart(learned):
     assert embedding.std(axis=0).max() > 1e-4
 
 
-def test_more_padding_hardly_moves_the_embedding(learned, name):
-    if name not in ("tiny", "ssd300"):
-        pytest.skip("one cell of its coarsest level is as large as the scene: it always sees what lies around")
+def test_more_padding_hardly_moves_embeddings_apart(learned, name):
+    """How far 64 pixels of padding move an image, as a share of the largest distance between two images.
+
+    Measured: .2 for tiny, .3 for ssd300 and retinanet_r50, .8 for faster_rcnn_r50 and fcos, no more with 128 pixels.
+    Nearly all of it happens in the maps of one to six cells a side, whose cells see beyond so small an image. But most
+    of it is the same for every image; what is left, .1 to .2, is all that moves them apart.
+    """
     detector, scenes, _ = learned
     side = SIDE[name]
-    small = scenes.pixels(scenes.ids[:4])
+    small = scenes.pixels(scenes.ids)
     large = torch.nn.functional.pad(small, (0, 64, 0, 64), value=114)
     with torch.inference_mode():
-        near, far = (detector.inspect(one, [(side, side)] * 4).embedding for one in (small, large))
-    spread = (near[:, None] - near).norm(dim=2).max()
-    assert (near - far).norm(dim=1).max() < spread
+        near, far = (detector.inspect(one, [(side, side)] * 8).embedding for one in (small, large))
+    spread, moves = (near[:, None] - near).norm(dim=2).max(), far - near
+    assert (moves - moves.mean(dim=0)).norm(dim=1).max() < 0.35 * spread
+    if name not in ("faster_rcnn_r50", "fcos"):
+        assert moves.norm(dim=1).max() < 0.5 * spread
 
 
 def test_images_without_objects(fresh, name):

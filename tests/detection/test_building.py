@@ -86,6 +86,29 @@ def test_torchvision_weights_go_to_the_backbone(monkeypatch):
     assert seen["init_cfg"] == {"type": "Pretrained", "checkpoint": "torchvision://resnet18"}
 
 
+@pytest.mark.parametrize(("preset", "weights"), [("ssd300", "open-mmlab://vgg16_caffe"),
+                                                 ("retinanet_r50", "torchvision://resnet50")])
+def test_a_failed_download_is_one_line(monkeypatch, preset, weights):
+    """The name reaches mmengine's loader, from the backbone, and what that raises is told in one line."""
+    import mmengine.runner.checkpoint as checkpoint
+
+    def load(module, name, *args, **kwargs):
+        raise OSError(f"no network\nfor {type(module).__name__} {name}")
+
+    monkeypatch.setattr(checkpoint, "load_checkpoint", load)
+    with pytest.raises(ConfigError) as raised:
+        build_detector(DetectorConfig(preset=preset, weights=weights, image_size=300), CLASSES, seed=0)
+    backbone = "SSDVGG" if preset == "ssd300" else "ResNet"
+    assert str(raised.value) == (f"{weights}: expected first weights that can be fetched and loaded, got OSError: "
+                                 f"no network for {backbone} {weights}")
+
+
+def test_published_weights_fit_the_published_width_only():
+    config = DetectorConfig(preset="ssd300", width=0.5, weights="open-mmlab://vgg16_caffe", image_size=300)
+    with pytest.raises(ConfigError, match=r"expected a checkpoint of this width \(0.5\), got open-mmlab://vgg16_caffe"):
+        build_detector(config, CLASSES, seed=0)
+
+
 def test_weights_replace_those_that_a_config_file_asks_for(tmp_path):
     from mgral.detection.presets import forget_pretrained
 

@@ -48,3 +48,17 @@ def test_padding_is_not_seen(width):
 def test_a_sliver_of_an_image_is_seen_in_one_cell():
     features = maps(256, levels=1, images=1)
     torch.testing.assert_close(embed(features, [(1, 1)], CANVAS), features[0][:, :, 0, 0])
+
+
+def test_levels_of_several_widths_and_a_single_cell():
+    """SSD's: 2 · 88 numbers are filled up, 2 · 176 are projected; a single cell deviates by nothing."""
+    for widths in ((32, 32, 16, 8), (64, 64, 32, 16)):
+        generator = torch.Generator().manual_seed(0)
+        features = [torch.randn(3, width, side, side, generator=generator)
+                    for width, side in zip(widths, (9, 5, 3, 1), strict=True)]
+        found = embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS)
+        assert found.shape == (3, 256)
+        assert torch.isfinite(found).all()
+        assert torch.equal(found, embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS))
+        assert (found[0] - found[1]).norm() > 1e-3
+    assert embed(features[-1:], [CANVAS] * 3, CANVAS)[:, 16:].abs().max() == 0

@@ -72,7 +72,9 @@ def ssd():
     """SSD300 that is sure of many places, and its features on a canvas that is not square."""
     model = build_detector(DetectorConfig(preset="ssd300", width=0.125, image_size=300), CLASSES, seed=0).eval()
     pixels = torch.rand(4, 3, 288, 320, generator=torch.Generator().manual_seed(0)) * 255
-    return model, [level.detach().requires_grad_() for level in model.features(pixels)]
+    features = [level.detach() for level in model.features(pixels)]
+    # Of size one: of larger ones many probabilities would round to the same 1, and their order be anyone's.
+    return model, [(level / level.square().mean().sqrt()).requires_grad_() for level in features]
 
 
 @pytest.mark.parametrize("changes", [{}, {"gt_max_assign_all": True}, {"neg_iou_thr": 0.3},
@@ -100,7 +102,7 @@ def test_mined_detections_are_those_of_mmdet(ssd, monkeypatch, nms_pre):
     with torch.inference_mode():
         fast, slow = (head.read(features, contents, (288, 320), 50)
                       for head in (model._head, DenseHead(model.model.bbox_head)))
-    assert min(len(scores) for _, scores, _ in fast[0]) > 10
+    assert min(len(scores) for _, scores, _ in fast[0]) > 5
     torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
 
