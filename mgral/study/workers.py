@@ -84,18 +84,20 @@ def run_all(place: Place[Item, Yield], planned: Sequence[Item], at_once: int | L
             note: Callable[[str], object] = lambda line: None) -> Iterator[tuple[Item, Yield | MemoryFault]]:
     """Every item with what it yielded, in the order in which they end.
 
-    With `auto` the first runs in this process and is watched: the number at once is what its memory and the cores
-    allow, told to `note`. An experiment that runs out of GPU memory yields its fault and the others go on.
+    With `auto` the number at once is what cores and memory allow, told to `note`; how much memory one needs is seen
+    when the first of its kind runs in this process. An experiment that runs out of GPU memory yields its fault and the
+    others go on.
 
     Raises:
         TrainingError: a loss that is not finite, or a process that was killed; what was yielded before is complete.
     """
     waiting = list(planned)
     if at_once == "auto" and len(waiting) > 2:
-        first = waiting.pop(0)
-        with _watched(place.device) as watch:
+        if type(place) not in _known:
+            first = waiting.pop(0)
             yield first, _attempt(place, first)
-        at_once, reason = fitting(place.device, watch.need)
+            _known.add(type(place))
+        at_once, reason = fitting(place.device, _needed(place.device))
         note(f"{min(at_once, len(waiting))} experiments at once ({reason}).")
     if at_once in (1, "auto") or len(waiting) < 2:
         yield from ((one, _attempt(place, one)) for one in waiting)
@@ -119,22 +121,15 @@ def warm_up() -> None:
     forkserver.ensure_running()
 
 
-class _watched:
-    """Measures the most memory that the block needs, in bytes."""
+_known: set[type] = set()
+"""Kinds of work that this process has done once, so that its memory tells what they need."""
 
-    def __init__(self, device: str) -> None:
-        self.device, self.need = device, 0
 
-    def __enter__(self) -> _watched:
-        if self.device.startswith("cuda"):
-            torch.cuda.reset_peak_memory_stats(self.device)
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self.device.startswith("cuda"):
-            self.need = torch.cuda.max_memory_reserved(self.device) + CONTEXT
-        else:
-            self.need = psutil.Process().memory_info().rss
+def _needed(device: str) -> int:
+    """The most memory, in bytes, that this process has taken on the device."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_reserved(device) + CONTEXT
+    return psutil.Process().memory_info().rss
 
 
 def _attempt(place: Place[Item, Yield], item: Item) -> Yield | MemoryFault:
