@@ -245,7 +245,7 @@ class SearchConfig(Section):
         return self
 
 
-StrategyName = Literal["mgral", "random", "rare_first"]
+StrategyName = Literal["mgral", "random", "balanced_entropy", "rare_first"]
 
 
 class StudyConfig(Section):
