@@ -232,6 +232,9 @@ class SearchConfig(Section):
     baseline_decay: Fraction = 0.5
     caution: Annotated[float, Field(ge=0.0)] = 1.0
     """The search maximises estimate - caution × its standard deviation; the paper's has no caution."""
+    trust: Literal["auto", "always"] = "auto"
+    """`auto` searches only a table that foretells its own records, and else takes the batch of `balanced_entropy`;
+    `always` is the paper's: it searches any table."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     clip_norm: Positive = 1.0
     pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,10 @@ from tasks.table import Filled, divided, fitted, open_laboratory, representation
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The batch of a cycle; `origin` says how it was found, `value` what the table thinks it is worth."""
+    """The batch of a cycle; `origin` says how it was found, `value` what the table thinks it is worth.
+
+    `value` is None for a batch that no search found.
+    """
 
     ids: tuple[ImageId, ...]
     origin: str
@@ -42,7 +45,29 @@ class Chosen:
 
 @step("search batch")
 def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Chosen:
-    """Runs the agent's search, from its last checkpoint if there is one; a finished search is used again."""
+    """Runs the agent's search; where the table cannot guide one, the heuristic's batch takes its place.
+
+    `search.trust: always` searches any table.
+    """
+    if filled.guides or job.config.search.trust == "always":
+        chosen, facts = _found(job, trained, view, filled)
+    else:
+        current.get().skip("search", job.config.search.iterations)
+        chosen, facts = replace(_by_strategy(job, "balanced_entropy", Inspection.load(view)),
+                                origin="balanced_entropy, as the table cannot guide a search"), []
+    _show(job, trained, facts)
+    current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}".rstrip())
+    return chosen
+
+
+@step("choose batch")
+def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
+    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
+    return _by_strategy(job, job.strategy, Inspection.load(view))
+
+
+def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chosen, list[Iteration]]:
+    """Searches from the last checkpoint if there is one; a finished search is used again."""
     config = job.config
     name = fingerprint("search", filled.scope, filled.fingerprints, config.table, config.search, config.study.budget,
                        config.seed)
@@ -55,21 +80,16 @@ def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Cho
         write_json(receipt, {"chosen": asdict(chosen), "iterations": [asdict(one) for one in facts]})
     found = read_json(receipt)
     chosen = Chosen(**{**found["chosen"], "ids": tuple(found["chosen"]["ids"])})
-    _show(job, trained, [Iteration(**one) for one in found["iterations"]])
-    current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}")
-    return chosen
+    return chosen, [Iteration(**one) for one in found["iterations"]]
 
 
-@step("choose batch")
-def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
-    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
-    begun, study = time.monotonic(), open_study(job)
-    seen = Inspection.load(view)
+def _by_strategy(job: Job, name: str, seen: Inspection) -> Chosen:
+    begun = time.monotonic()
     pool, known = divided(job, seen)
-    truth = study.dataset.boxes if job.strategy == "rare_first" else None
-    rng = np.random.default_rng(derived_seed(job.config.seed, job.strategy, job.cycle))
-    ids = choose(job.strategy, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
-    return Chosen(tuple(sorted(ids)), job.strategy, seconds={"choose": time.monotonic() - begun})
+    truth = open_study(job).dataset.boxes if name == "rare_first" else None
+    rng = np.random.default_rng(derived_seed(job.config.seed, name, job.cycle))
+    ids = choose(name, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
+    return Chosen(tuple(sorted(ids)), name, seconds={"choose": time.monotonic() - begun})
 
 
 def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, table: Table,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mgral.study.results import StrategyResult, StudyResult
+from mgral.study.results import CycleResult, StrategyResult, StudyResult
 
 HEAD = ("strategy", "cycle", "labelled", "mAP", "AP50", "records", "fall-backs", "LOO R²", "Spearman", "seconds")
 
@@ -29,6 +29,13 @@ def table_markdown(result: StudyResult) -> str:
     table = [HEAD[:-1], ("---",) * (len(HEAD) - 1), *(row[:-1] for row in rows(result))]
     return "\n".join(f"| {' | '.join(row)} |" for row in table) + "\n\n" + "\n".join(
         [*_verdicts(result), comparison(result)]) + "\n"
+
+
+def remarks(cycle: CycleResult) -> str:
+    """What a cycle's table is worth and what was made of it, in plain sentences; nothing where there was no table."""
+    if cycle.verdict and cycle.value is None:
+        return f"{cycle.verdict} No search was run: the batch is that of {cycle.origin}."
+    return cycle.verdict
 
 
 def comparison(result: StudyResult) -> str:
@@ -58,7 +65,7 @@ def _figure(value: float | None) -> str:
 
 
 def _verdicts(result: StudyResult) -> list[str]:
-    return [f"{one.strategy} {cycle.cycle}: {cycle.verdict}"
+    return [f"{one.strategy} {cycle.cycle}: {remarks(cycle)}"
             for one in result.strategies for cycle in one.cycles if cycle.verdict]
 
 

@@ -16,7 +16,8 @@ class CycleResult:
     """One cycle: its detector on the test split (fractions), what it chose, and what its table is worth.
 
     `labelled` counts the images before the choice. `records`, `loo_r2`, `spearman` and `fallbacks` describe the
-    lookup table and are 0 or None for strategies without one.
+    lookup table and are 0 or None for strategies without one. `value` is what the table thinks the search's batch is
+    worth; None where no search was run, and `origin` then says what chose instead.
     """
 
     cycle: int
@@ -31,6 +32,7 @@ class CycleResult:
     loo_r2: float | None = None
     spearman: float | None = None
     fallbacks: int = 0
+    value: float | None = None
     verdict: str = ""
 
     def write(self, path: Path) -> None:
