@@ -235,6 +235,8 @@ class SearchConfig(Section):
     trust: Literal["auto", "always"] = "auto"
     """`auto` searches only a table that foretells its own records, and else takes the batch of `balanced_entropy`;
     `always` is the paper's: it searches any table."""
+    controls: bool = True
+    """Let simpler searches try the same estimator with as many queries, and report what they reach."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     clip_norm: Positive = 1.0
     pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"

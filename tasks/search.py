@@ -14,6 +14,7 @@ from mgral.agent.search import Iteration, Search
 from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json, writing
 from mgral.inspection import Inspection
+from mgral.lookup.controls import compare
 from mgral.lookup.reward import TableReward
 from mgral.lookup.store import Table, open_table
 from mgral.report.search import draw_search, write_search
@@ -30,14 +31,16 @@ from tasks.table import Filled, divided, fitted, open_laboratory, representation
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The batch of a cycle; `origin` says how it was found, `value` what the table thinks it is worth.
+    """The batch of a cycle; `origin` says how it was found.
 
-    `value` is None for a batch that no search found.
+    `value` is what the table thinks it is worth (estimate - caution × deviation), `controls` the same of what simpler
+    searches chose (`mgral.lookup.controls`); None and empty for a batch that no search found.
     """
 
     ids: tuple[ImageId, ...]
     origin: str
     value: float | None = None
+    controls: Mapping[str, float] = field(default_factory=dict)
     fallbacks: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
@@ -116,9 +119,17 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
                                 "facts": [asdict(one) for one in facts],
                                 "spent": before["spent"] + time.monotonic() - begun})
     choice = search.choose()
-    chosen = Chosen(choice.ids, choice.origin, choice.value, len(reward.fallbacks),
-                    {"search": before["spent"] + time.monotonic() - begun}, str(reward))
-    return chosen, facts
+    spent = {"search": before["spent"] + time.monotonic() - begun}
+    controls = {}
+    if config.search.controls:
+        begun, queries = time.monotonic(), config.search.iterations * config.search.batches_per_iteration
+        heuristic = _by_strategy(job, "balanced_entropy", seen).ids
+        controls = compare(reward.estimate, pool, heuristic, [one.image_ids for one in records], queries,
+                           derived_seed(config.seed, "controls", job.cycle))
+        spent["controls"] = time.monotonic() - begun
+    # The estimate even where the batch was measured: agent and controls are judged alike.
+    value = float(reward.estimate([choice.ids])[0])
+    return Chosen(choice.ids, choice.origin, value, controls, len(reward.fallbacks), spent, str(reward)), facts
 
 
 def _experiment(job: Job, laboratory: Laboratory):

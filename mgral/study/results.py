@@ -17,7 +17,8 @@ class CycleResult:
 
     `labelled` counts the images before the choice. `records`, `loo_r2`, `spearman` and `fallbacks` describe the
     lookup table and are 0 or None for strategies without one. `value` is what the table thinks the search's batch is
-    worth; None where no search was run, and `origin` then says what chose instead.
+    worth (estimate - caution × deviation), `controls` the same of what simpler searches chose on the same table; None
+    and empty where no search was run, and `origin` then says what chose instead.
     """
 
     cycle: int
@@ -33,6 +34,7 @@ class CycleResult:
     spearman: float | None = None
     fallbacks: int = 0
     value: float | None = None
+    controls: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
 
     def write(self, path: Path) -> None:

@@ -53,11 +53,13 @@ def test_the_batch_is_that_of_the_heuristic(condemned):
     rng = np.random.default_rng(derived_seed(job.config.seed, "balanced_entropy", 1))
     assert result.chosen == tuple(sorted(choose("balanced_entropy", PoolView(pool, known, seen), 12, rng)))
     assert (result.origin, result.value, result.fallbacks, result.records) == (ORIGIN, None, 0, 5)
+    assert result.controls == {}
 
 
 def test_it_says_so(condemned):
     job, result, *_ = condemned
-    assert remarks(result).endswith(f"No search was run: the batch is that of {ORIGIN}.")
+    (line,) = remarks(result)
+    assert line.endswith(f"No search was run: the batch is that of {ORIGIN}.")
     folder = job.workspace.cycle("mgral", 1)
     assert (folder / "search.csv").read_text().splitlines() == [
         "iteration,mean,best,baseline,entropy,gradient_norm,best_so_far"]
@@ -74,11 +76,26 @@ def test_mlflow_has_it(condemned):
     assert [one.data.params["search.trust"] for one in runs] == ["auto"]
 
 
+def test_mlflow_has_the_controls_of_a_search(quick):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{quick.workdir / 'mlruns/mlflow.db'}")
+    experiment = client.get_experiment_by_name("quick").experiment_id
+    runs = client.search_runs([experiment], "tags.`mgral.kind` = 'cycle' and tags.`mgral.strategy` = 'mgral'")
+    logged = sorted((one.data.metrics["search/value"], one.data.metrics["search/control/swap"]) for one in runs)
+    assert logged == sorted((one["value"], one["controls"]["swap"]) for one in quick.results["cycles"])
+
+
 def test_no_search_is_left_to_be_done(condemned):
     assert condemned[2].remaining() == (0, True)
 
 
-def test_a_search_that_was_run_says_what_its_batch_is_worth(quick):
+def test_a_search_that_was_run_says_what_its_batch_and_those_of_its_controls_are_worth(quick):
     for one in quick.results["cycles"]:
+        assert set(one["controls"]) == {"swap", "cross_entropy", "balanced_entropy", "best_record", "random"}
+        start = max(one["controls"][name] for name in ("balanced_entropy", "best_record"))
+        assert one["controls"]["swap"] >= start - 1e-9  # products of other shapes round otherwise
+        line = f"mgral {one['cycle']}: estimated worth of its batch: agent {one['value']:.3f}; "
+        assert sum(said.startswith(line) for said in quick.said.splitlines()) == 1
         assert one["origin"] in ("greedy", "sampled")
         assert np.isfinite(one["value"])
