@@ -36,7 +36,8 @@ def in_words(job: Job, prepared: Prepared) -> str:
         f"{config.training.steps} steps of {config.training.batch_size}"]
     if "mgral" in (study.strategy, *study.baselines):
         lines.append(f"table: {config.table.records} experiments a cycle ({config.table.design} design), reward "
-                     f"{config.table.reward}; search: {config.search.iterations} iterations")
+                     f"{config.table.reward}; search: {config.search.iterations} iterations"
+                     f"{', if the table can guide one' if config.search.trust == 'auto' else ''}")
     return "\n".join(lines)
 
 

@@ -232,6 +232,11 @@ class SearchConfig(Section):
     baseline_decay: Fraction = 0.5
     caution: Annotated[float, Field(ge=0.0)] = 1.0
     """The search maximises estimate - caution × its standard deviation; the paper's has no caution."""
+    trust: Literal["auto", "always"] = "auto"
+    """`auto` searches only a table that foretells its own records, and else takes the batch of `balanced_entropy`;
+    `always` is the paper's: it searches any table."""
+    controls: bool = True
+    """Let simpler searches try the same estimator with as many queries, and report what they reach."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
     clip_norm: Positive = 1.0
     pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"
@@ -245,7 +250,7 @@ class SearchConfig(Section):
         return self
 
 
-StrategyName = Literal["mgral", "random", "rare_first"]
+StrategyName = Literal["mgral", "random", "balanced_entropy", "rare_first"]
 
 
 class StudyConfig(Section):

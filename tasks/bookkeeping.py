@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from mgral.files import read_json, write_json
 from mgral.report.curves import draw_curves, write_curves, write_metrics
-from mgral.report.summary import table_markdown
+from mgral.report.summary import remarks, table_markdown
 from mgral.study.opened import Job
 from mgral.study.results import CycleResult, FinalResult, StrategyResult, StudyResult
 from tasks.artifacts import show_table, show_text
@@ -26,6 +26,7 @@ def record_cycle(job: Job, trained: Trained, table: Filled | None, choice: Chose
     result = CycleResult(
         cycle=job.cycle, labelled=trained.labelled, map=trained.map, ap50=trained.ap50, per_class=trained.per_class,
         chosen=choice.ids, origin=choice.origin, snapshot=snapshot, fallbacks=choice.fallbacks,
+        value=choice.value, controls=choice.controls,
         **({} if table is None else {"records": table.records + choice.fallbacks, "loo_r2": table.loo_r2,
                                      "spearman": table.spearman, "verdict": table.verdict}))
     result.write(job.workspace.cycle(job.strategy, job.cycle) / "result.json")
@@ -80,8 +81,11 @@ def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mappi
     run.dataset(job.workspace.snapshot(job.strategy, job.cycle - 1), trained.snapshot, "labelled")
     run.metrics({"map": result.map, "ap50": result.ap50, "labelled": result.labelled, "table/records": result.records,
                  "table/loo_r2": result.loo_r2, "table/spearman": result.spearman, "fallbacks": result.fallbacks,
+                 "search/value": result.value,
+                 **{f"search/control/{name}": value for name, value in result.controls.items()},
                  **{f"seconds/{phase}": spent for phase, spent in seconds.items()}}, step=result.labelled)
     run.metrics({f"ap/{name}": value for name, value in result.per_class.items()}, step=result.labelled)
+    run.tag("mgral.origin", result.origin)
     for name in ("chosen.jpg", "preannotations.json", "snapshot.json", "result.json"):
         run.artifact(folder / name)
     run.finish()
@@ -103,6 +107,6 @@ def _cycle_markdown(job: Job, result: CycleResult, link: str) -> str:
     mlflow = f"mlflow ui --backend-store-uri sqlite:///{(job.workspace.mlruns / 'mlflow.db').resolve()}"
     chosen = "\n".join(f"- {image_id}" for image_id in result.chosen)
     return (f"# {job.strategy}, cycle {job.cycle}\n\n"
-            f"{result.labelled} labelled: mAP {result.map:.3f}, AP50 {result.ap50:.3f}. {result.verdict}\n\n"
+            f"{result.labelled} labelled: mAP {result.map:.3f}, AP50 {result.ap50:.3f}. {' '.join(remarks(result))}\n\n"
             f"Snapshot {result.snapshot}. Files in `{folder}`. [MLflow run]({link}), once `{mlflow}` runs.\n\n"
             f"## {len(result.chosen)} chosen images ({result.origin})\n\n{chosen}\n")

@@ -10,7 +10,7 @@ from tasks.tracking import Run, Tracker
 TRACKED = {
     "data": ("format", "labelled"), "detector": ("preset", "image_size"), "training": ("steps", "batch_size", "lr"),
     "semisup": ("method", "steps", "lr"), "table": ("records", "design", "reward", "estimator"),
-    "search": ("iterations", "batches_per_iteration", "baseline"), "study": ("budget", "cycles"),
+    "search": ("iterations", "batches_per_iteration", "baseline", "trust"), "study": ("budget", "cycles"),
 }
 
 

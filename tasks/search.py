@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from mgral.agent.search import Iteration, Search
 from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json, writing
 from mgral.inspection import Inspection
+from mgral.lookup.controls import compare
 from mgral.lookup.reward import TableReward
 from mgral.lookup.store import Table, open_table
 from mgral.report.search import draw_search, write_search
@@ -30,11 +31,16 @@ from tasks.table import Filled, divided, fitted, open_laboratory, representation
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """The batch of a cycle; `origin` says how it was found, `value` what the table thinks it is worth."""
+    """The batch of a cycle; `origin` says how it was found.
+
+    `value` is what the table thinks it is worth (estimate - caution × deviation), `controls` the same of what simpler
+    searches chose (`mgral.lookup.controls`); None and empty for a batch that no search found.
+    """
 
     ids: tuple[ImageId, ...]
     origin: str
     value: float | None = None
+    controls: Mapping[str, float] = field(default_factory=dict)
     fallbacks: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
@@ -42,7 +48,29 @@ class Chosen:
 
 @step("search batch")
 def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Chosen:
-    """Runs the agent's search, from its last checkpoint if there is one; a finished search is used again."""
+    """Runs the agent's search; where the table cannot guide one, the heuristic's batch takes its place.
+
+    `search.trust: always` searches any table.
+    """
+    if filled.guides or job.config.search.trust == "always":
+        chosen, facts = _found(job, trained, view, filled)
+    else:
+        current.get().skip("search", job.config.search.iterations)
+        chosen, facts = replace(_by_strategy(job, "balanced_entropy", Inspection.load(view)),
+                                origin="balanced_entropy, as the table cannot guide a search"), []
+    _show(job, trained, facts)
+    current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}".rstrip())
+    return chosen
+
+
+@step("choose batch")
+def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
+    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
+    return _by_strategy(job, job.strategy, Inspection.load(view))
+
+
+def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chosen, list[Iteration]]:
+    """Searches from the last checkpoint if there is one; a finished search is used again."""
     config = job.config
     name = fingerprint("search", filled.scope, filled.fingerprints, config.table, config.search, config.study.budget,
                        config.seed)
@@ -55,21 +83,16 @@ def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Cho
         write_json(receipt, {"chosen": asdict(chosen), "iterations": [asdict(one) for one in facts]})
     found = read_json(receipt)
     chosen = Chosen(**{**found["chosen"], "ids": tuple(found["chosen"]["ids"])})
-    _show(job, trained, [Iteration(**one) for one in found["iterations"]])
-    current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}")
-    return chosen
+    return chosen, [Iteration(**one) for one in found["iterations"]]
 
 
-@step("choose batch")
-def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
-    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
-    begun, study = time.monotonic(), open_study(job)
-    seen = Inspection.load(view)
+def _by_strategy(job: Job, name: str, seen: Inspection) -> Chosen:
+    begun = time.monotonic()
     pool, known = divided(job, seen)
-    truth = study.dataset.boxes if job.strategy == "rare_first" else None
-    rng = np.random.default_rng(derived_seed(job.config.seed, job.strategy, job.cycle))
-    ids = choose(job.strategy, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
-    return Chosen(tuple(sorted(ids)), job.strategy, seconds={"choose": time.monotonic() - begun})
+    truth = open_study(job).dataset.boxes if name == "rare_first" else None
+    rng = np.random.default_rng(derived_seed(job.config.seed, name, job.cycle))
+    ids = choose(name, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
+    return Chosen(tuple(sorted(ids)), name, seconds={"choose": time.monotonic() - begun})
 
 
 def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, table: Table,
@@ -96,9 +119,17 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
                                 "facts": [asdict(one) for one in facts],
                                 "spent": before["spent"] + time.monotonic() - begun})
     choice = search.choose()
-    chosen = Chosen(choice.ids, choice.origin, choice.value, len(reward.fallbacks),
-                    {"search": before["spent"] + time.monotonic() - begun}, str(reward))
-    return chosen, facts
+    spent = {"search": before["spent"] + time.monotonic() - begun}
+    controls = {}
+    if config.search.controls:
+        begun, queries = time.monotonic(), config.search.iterations * config.search.batches_per_iteration
+        heuristic = _by_strategy(job, "balanced_entropy", seen).ids
+        controls = compare(reward.estimate, pool, heuristic, [one.image_ids for one in records], queries,
+                           derived_seed(config.seed, "controls", job.cycle))
+        spent["controls"] = time.monotonic() - begun
+    # The estimate even where the batch was measured: agent and controls are judged alike.
+    value = float(reward.estimate([choice.ids])[0])
+    return Chosen(choice.ids, choice.origin, value, controls, len(reward.fallbacks), spent, str(reward)), facts
 
 
 def _experiment(job: Job, laboratory: Laboratory):

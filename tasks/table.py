@@ -45,6 +45,8 @@ class Filled:
     new: int
     loo_r2: float
     spearman: float
+    guides: bool
+    """Whether the table can guide a search; `verdict` says so in a sentence."""
     verdict: str
     seconds: Mapping[str, float]
 
@@ -61,7 +63,7 @@ def fill_table(job: Job, trained: Trained, view: Path) -> Filled:
         records = _run_design(job, laboratory, Inspection.load(view))
     quality = _judged(job, trained, Inspection.load(view), records)
     filled = Filled(laboratory.scope, tuple(one.fingerprint for one in records), laboratory.reused,
-                    laboratory.new, quality.loo_r2, quality.spearman, str(quality),
+                    laboratory.new, quality.loo_r2, quality.spearman, quality.guides, str(quality),
                     {"experiments": sum(one.seconds for one in records)})
     current.get().note(f"{job.title} reused {filled.reused}, run {filled.new}. {filled.verdict}")
     show_table(f"records-{job.strategy}-{job.cycle}", [_row(one) for one in records], filled.verdict)

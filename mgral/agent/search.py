@@ -74,8 +74,9 @@ class Search:
         by_id = sorted(range(len(ids)), key=ids.__getitem__)
         features = np.asarray(embedding, dtype=np.float32)[by_id]
         self.budget, self.reward, self.config = budget, reward, config
+        settings = config.model_dump_json(exclude={"iterations", "checkpoint_every", "trust", "controls"})
         self.key = sha256(canonical_json([ids[row] for row in by_id]), hashlib.sha256(features.tobytes()).hexdigest(),
-                          str(budget), str(seed), config.model_dump_json(exclude={"iterations", "checkpoint_every"}))
+                          str(budget), str(seed), settings)
         self.generator = torch.Generator().manual_seed(seed)
         standard = _standardised(torch.from_numpy(features))
         order = reading_order(standard, config.pool_order, self.generator)

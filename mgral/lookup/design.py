@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from scipy.spatial.distance import cdist
 
 from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
-from mgral.lookup.images import class_mass, image_entropy, location_entropy, principal
+from mgral.lookup.heuristic import balanced_entropy
+from mgral.lookup.images import class_mass, image_entropy, principal
 from mgral.lookup.index import clusters, nearest
 
 AXES = 8
 """Principal components in which images are near or far."""
 CELLS = 10
 """Clusters of the pool that batches are skewed by."""
-
-FAR = 1e9
-"""A distance that stands for "no other image yet"."""
 
 Batch = tuple[ImageId, ...]
 
@@ -57,12 +54,11 @@ class _Designer:
 
     def __init__(self, inspection: Inspection, ids: list[ImageId], labelled: list[ImageId], budget: int, seed: int):
         both = inspection.of(ids + labelled)
-        components, mass = principal(both.embedding, AXES), class_mass(both)
+        self.inspection, self.ids, self.labelled_ids = both, ids, labelled
         self.budget, self.size = budget, len(ids)
+        components, pool = principal(both.embedding, AXES), both.of(ids)
         self.components, self.labelled = components[:len(ids)], components[len(ids):]
-        self.mass, self.labelled_mass = mass[:len(ids)], mass[len(ids):].sum(axis=0)
-        pool = inspection.of(ids)
-        self.entropy, self.class_entropy = image_entropy(pool), location_entropy(pool).mean(axis=1)
+        self.mass, self.entropy = class_mass(pool), image_entropy(pool)
         self.cells = clusters(self.components, CELLS, seed)
 
     def top(self, priority: np.ndarray) -> np.ndarray:
@@ -95,18 +91,20 @@ class _Designer:
 
     def core_set(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """Always the image farthest from all labelled and chosen ones (k-centre, Sener and Savarese 2018)."""
-        return self._grown(rng, first, lambda distance, _: distance, nearest(self.components, self.labelled)[0])
+        barred, chosen = self._barred(rng, first), []
+        distance = nearest(self.components, self.labelled)[0]
+        for _ in range(self.budget):
+            row = int((distance + barred).argmax())
+            chosen.append(row)
+            barred[row] = -np.inf
+            distance = np.minimum(distance, np.linalg.norm(self.components - self.components[row], axis=1))
+        return np.array(chosen)
 
     def balanced_entropy(self, rng: np.random.Generator, first: bool) -> np.ndarray:
-        """Entropy, class by class worth less the more of the class is there, and nothing for a near-duplicate."""
-        sample = self.components[rng.choice(self.size, self.budget, replace=False)]
-        radius = np.median((cdist(sample, sample) + FAR * np.eye(len(sample))).min(axis=1)) + 1e-9
-
-        def gain(distance: np.ndarray, chosen: list[int]) -> np.ndarray:
-            there = 1 + self.labelled_mass + self.mass[chosen].sum(axis=0)
-            return (self.class_entropy / there).sum(axis=1) * distance / (distance + radius)
-
-        return self._grown(rng, first, gain, np.full(self.size, FAR))
+        """The heuristic's batch: from the whole pool at first, from a random half of it later."""
+        allowed = [self.ids[row] for row in np.flatnonzero(self._barred(rng, first) == 0)]
+        chosen = balanced_entropy(self.inspection, allowed, self.labelled_ids, self.budget, rng)
+        return np.searchsorted(self.ids, chosen)
 
     def _barred(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """Minus infinity for images out of the running: none at first, a random half later, so that batches differ."""
@@ -119,17 +117,6 @@ class _Designer:
         deviation = signal.std()
         standard = (signal - signal.mean()) / deviation if deviation > 0 else np.zeros(self.size)
         return self.top(rng.uniform(1.0, 5.0) * standard + rng.gumbel(size=self.size))
-
-    def _grown(self, rng: np.random.Generator, first: bool,
-               gain: Callable[[np.ndarray, list[int]], np.ndarray], distance: np.ndarray) -> np.ndarray:
-        """One image after the other, each of the largest gain."""
-        barred, chosen = self._barred(rng, first), []
-        for _ in range(self.budget):
-            row = int((gain(distance, chosen) + barred).argmax())
-            chosen.append(row)
-            barred[row] = -np.inf
-            distance = np.minimum(distance, np.linalg.norm(self.components - self.components[row], axis=1))
-        return np.array(chosen)
 
 
 KINDS: dict[str, Callable[[_Designer, np.random.Generator, bool], np.ndarray]] = {

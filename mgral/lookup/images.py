@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
 
 LEAST_SCORE = 0.05
 """Detections below it are not counted: a detector keeps a long tail of them that says nothing."""
+NEAR = 0.25
+"""Images closer than this share of the root-mean-square distance between two images are taken for copies."""
+BARRED = 1e6
+"""What a copy is worth less: more than any gain, yet finite, so that copies are taken when nothing else is left."""
 
 
 def class_mass(inspection: Inspection) -> np.ndarray:
@@ -19,10 +26,21 @@ def class_mass(inspection: Inspection) -> np.ndarray:
     return mass
 
 
+def detection_entropy(inspection: Inspection) -> np.ndarray:
+    """Entropy in nats of "is it this class, or not" (N, C): summed over each image's detections of that class.
+
+    Unlike the entropy of locations it counts an object once, and an image in which nothing is found has none.
+    """
+    entropy = np.zeros((len(inspection.ids), inspection.class_scores.shape[2]))
+    for row, detections in enumerate(inspection.detections):
+        kept = detections.above(LEAST_SCORE)
+        np.add.at(entropy[row], kept.labels, _binary_entropy(kept.scores))
+    return entropy
+
+
 def location_entropy(inspection: Inspection) -> np.ndarray:
     """Entropy in nats of "is it this class, or not" (N, K, C), at each of the K surest locations of each image."""
-    p = np.clip(inspection.class_scores.astype(float), 1e-12, 1 - 1e-12)
-    return -(p * np.log(p) + (1 - p) * np.log1p(-p))
+    return _binary_entropy(inspection.class_scores)
 
 
 def image_entropy(inspection: Inspection) -> np.ndarray:
@@ -41,3 +59,39 @@ def principal(embedding: np.ndarray, count: int) -> np.ndarray:
     kept = order[:max(1, int((variances[order] > 1e-9 * variances.max()).sum()))]
     axes = axes[:, kept] * np.sign(axes[np.abs(axes[:, kept]).argmax(axis=0), kept])
     return centred @ axes / np.sqrt(np.maximum(variances[kept], np.finfo(float).tiny))
+
+
+class Copies:
+    """Which of N pool images look like one that is labelled or chosen: their embeddings lie closer than `NEAR` times
+    the root-mean-square distance between two pool images. Memory O(N); without an inspection nothing is a copy.
+
+    `penalty` (N,) is `BARRED` for copies and 0 for all others; labelled images that were not inspected do not count.
+    """
+
+    def __init__(self, inspection: Inspection | None, pool: Sequence[ImageId], labelled: Sequence[ImageId]) -> None:
+        self.penalty = np.zeros(len(pool))
+        self._embedding = np.zeros((len(pool), 0), dtype=np.float32)
+        if inspection is not None:
+            embedding = inspection.embedding[inspection.rows(pool)]
+            mean = embedding.mean(axis=0)
+            self._embedding = embedding - mean
+            self._squares = (self._embedding**2).sum(axis=1)
+            # The mean squared distance of two points is twice that of one from the mean.
+            self._near = NEAR**2 * 2 * self._squares.mean()
+            seen = [image_id for image_id in labelled if image_id in inspection.row]
+            for one in inspection.embedding[inspection.rows(seen)] - mean:
+                self._mark(one)
+
+    def take(self, row: int) -> None:
+        """Counts that pool image as chosen: from now on its copies are known."""
+        if self._embedding.shape[1]:
+            self._mark(self._embedding[row])
+
+    def _mark(self, embedding: np.ndarray) -> None:
+        # |x - y|² by a product, ten times as fast as by differences; around the mean its rounding is far below `_near`.
+        self.penalty[self._squares - 2 * (self._embedding @ embedding) + embedding @ embedding < self._near] = BARRED
+
+
+def _binary_entropy(scores: np.ndarray) -> np.ndarray:
+    p = np.clip(scores.astype(float), 1e-12, 1 - 1e-12)
+    return -(p * np.log(p) + (1 - p) * np.log1p(-p))

@@ -8,7 +8,7 @@ import numpy as np
 
 from mgral.data.dataset import ImageId
 from mgral.errors import StateError
-from mgral.lookup.estimator import Estimator
+from mgral.lookup.estimator import Estimate, Estimator
 
 Batch = tuple[ImageId, ...]
 
@@ -44,13 +44,17 @@ class TableReward:
         self.calls += 1
         self.asked += far
         if not far or not self._may_run(far):
-            return estimate.value - self.caution * estimate.deviation
+            return self._cautious(estimate)
         row = int(estimate.nearest.argmax())
         measured = self._run(batches[row], queries[row])
         estimate = self.estimator.predict(queries)
-        values = estimate.value - self.caution * estimate.deviation
+        values = self._cautious(estimate)
         values[row] = measured
         return values
+
+    def estimate(self, batches: list[Batch]) -> np.ndarray:
+        """What the table alone thinks of M batches, (M,): no experiment is run, nothing is counted or changed."""
+        return self._cautious(self.estimator.predict(self.represent(batches)))
 
     def state(self) -> dict:
         """The fall-backs and counts: numbers, texts and lists only."""
@@ -61,6 +65,9 @@ class TableReward:
         """One sentence for the report."""
         bound = f"; the cap refused {self.refused} batches more" if self.refused else ""
         return f"{len(self.fallbacks)} of at most {self.cap} fall-back experiments, {self.asked} batches asked{bound}."
+
+    def _cautious(self, estimate: Estimate) -> np.ndarray:
+        return estimate.value - self.caution * estimate.deviation
 
     def _may_run(self, far: int) -> bool:
         if len(self.fallbacks) >= self.cap:

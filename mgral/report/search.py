@@ -23,13 +23,14 @@ def write_search(path: Path, facts: Sequence[Iteration]) -> None:
 
 
 def draw_search(path: Path, facts: Sequence[Iteration], reward: str) -> None:
-    """Mean and best estimate of the sampled batches, iteration by iteration."""
+    """Mean and best estimate of the sampled batches, iteration by iteration; says so if there was no search."""
     figure, axes = _figure()
     steps = [one.iteration for one in facts]
     axes.plot(steps, [one.mean for one in facts], label="mean of the sampled batches")
     axes.plot(steps, [one.best for one in facts], label="best of the sampled batches", alpha=0.6)
     axes.plot(steps, [one.best_so_far for one in facts], label="best so far", linestyle="--")
-    axes.set(xlabel="iteration", ylabel=f"estimated reward ({reward})", title="Search")
+    title = "Search" if facts else "No search: the table cannot guide one"
+    axes.set(xlabel="iteration", ylabel=f"estimated reward ({reward})", title=title)
     axes.legend()
     _save(figure, path)
 

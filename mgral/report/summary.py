@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mgral.study.results import StrategyResult, StudyResult
+from mgral.study.results import CycleResult, StrategyResult, StudyResult
 
 HEAD = ("strategy", "cycle", "labelled", "mAP", "AP50", "records", "fall-backs", "LOO R²", "Spearman", "seconds")
 
@@ -31,6 +31,15 @@ def table_markdown(result: StudyResult) -> str:
         [*_verdicts(result), comparison(result)]) + "\n"
 
 
+def remarks(cycle: CycleResult) -> list[str]:
+    """What a cycle's table is worth and what was made of it, a line each; nothing where there was no table."""
+    if not cycle.verdict:
+        return []
+    if cycle.value is None:
+        return [f"{cycle.verdict} No search was run: the batch is that of {cycle.origin}."]
+    return [cycle.verdict, *([_against_controls(cycle.value, cycle.controls)] if cycle.controls else [])]
+
+
 def comparison(result: StudyResult) -> str:
     """A plain sentence: who is ahead at the end, and that one seed decides nothing."""
     main, *others = result.strategies
@@ -39,6 +48,13 @@ def comparison(result: StudyResult) -> str:
     gaps = [f"{100 * (main.final.map - one.final.map):+.1f} mAP against {one.strategy}" for one in others]
     return (f"{main.strategy} ends at mAP {main.final.map:.3f}: {', '.join(gaps)} at the same budget. "
             f"One seed: runs differ by about as much; repeat with other seeds before believing a gap.")
+
+
+def _against_controls(value: float, controls: Mapping[str, float]) -> str:
+    best_first = sorted(controls.items(), key=lambda item: (-item[1], item[0]))
+    reached = ", ".join(f"{name.replace('_', ' ')} {one:.3f}" for name, one in best_first)
+    beats = "beats all of its controls" if value > max(controls.values()) else "does not beat the best of its controls"
+    return f"estimated worth of its batch: agent {value:.3f}; {reached}: the agent {beats}."
 
 
 def _strategy_rows(one: StrategyResult) -> list[tuple[str, ...]]:
@@ -58,8 +74,8 @@ def _figure(value: float | None) -> str:
 
 
 def _verdicts(result: StudyResult) -> list[str]:
-    return [f"{one.strategy} {cycle.cycle}: {cycle.verdict}"
-            for one in result.strategies for cycle in one.cycles if cycle.verdict]
+    return [f"{one.strategy} {cycle.cycle}: {line}"
+            for one in result.strategies for cycle in one.cycles for line in remarks(cycle)]
 
 
 def _phases(result: StudyResult) -> list[str]:

@@ -10,14 +10,15 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from mgral.data.dataset import ImageId
-from mgral.strategies import random, rare_first
+from mgral.strategies import balanced_entropy, random, rare_first
 from mgral.strategies.view import PoolView
 
 __all__ = ["STRATEGIES", "PoolView", "choose"]
 
 Strategy = Callable[[PoolView, int, np.random.Generator], tuple[ImageId, ...]]
 
-STRATEGIES: Mapping[str, Strategy] = {"random": random.select, "rare_first": rare_first.select}
+STRATEGIES: Mapping[str, Strategy] = {
+    "random": random.select, "balanced_entropy": balanced_entropy.select, "rare_first": rare_first.select}
 
 
 def choose(name: str, view: PoolView, budget: int, rng: np.random.Generator) -> tuple[ImageId, ...]:

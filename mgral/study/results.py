@@ -16,7 +16,9 @@ class CycleResult:
     """One cycle: its detector on the test split (fractions), what it chose, and what its table is worth.
 
     `labelled` counts the images before the choice. `records`, `loo_r2`, `spearman` and `fallbacks` describe the
-    lookup table and are 0 or None for strategies without one.
+    lookup table and are 0 or None for strategies without one. `value` is what the table thinks the search's batch is
+    worth (estimate - caution × deviation), `controls` the same of what simpler searches chose on the same table; None
+    and empty where no search was run, and `origin` then says what chose instead.
     """
 
     cycle: int
@@ -31,6 +33,8 @@ class CycleResult:
     loo_r2: float | None = None
     spearman: float | None = None
     fallbacks: int = 0
+    value: float | None = None
+    controls: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
 
     def write(self, path: Path) -> None:

@@ -78,5 +78,5 @@ def test_pool_with_labelled_or_repeated_images_is_refused(name, pool):
 
 
 def test_unknown_strategy():
-    with pytest.raises(ValueError, match="expected a strategy of random, rare_first, got 'best'"):
+    with pytest.raises(ValueError, match="expected a strategy of random, balanced_entropy, rare_first, got 'best'"):
         choose("best", view(), 1, np.random.default_rng(1))

@@ -100,7 +100,8 @@ def test_every_figure_of_the_results_is_there(quick):
         assert -1 <= one["spearman"] <= 1
         assert one["loo_r2"] <= 1
         assert 0 <= one["map"] <= one["ap50"] <= 1
-        assert set(one["seconds"]) == {"train", "test", "inspect", "experiments", "search", "annotate"}
+        assert set(one["seconds"]) == {"train", "test", "inspect", "experiments", "search", "controls",
+                                       "annotate"}
     assert not set(cycles[0]["chosen"]) & set(cycles[1]["chosen"])
 
 

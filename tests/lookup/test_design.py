@@ -4,7 +4,7 @@ import pytest
 from mgral.config import TableConfig
 from mgral.inspection import Inspection
 from mgral.lookup.design import KINDS, design_batches
-from mgral.lookup.images import class_mass, image_entropy
+from mgral.lookup.images import class_mass, detection_entropy, image_entropy
 from mgral.lookup.representation import Representation
 from tests.lookup.pools import inspection, sets
 
@@ -67,7 +67,7 @@ def test_balanced_entropy_leaves_out_near_duplicates_and_looks_after_the_rare_cl
     twins = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
     batch = set(batches(seen=twins, budget=40)[0])
     assert not any({one, other} <= batch for one, other in zip(POOL[:100:2], POOL[1:100:2], strict=True))
-    assert image_entropy(SEEN.of(sorted(batch))).mean() > image_entropy(SEEN.of(POOL)).mean()
+    assert detection_entropy(SEEN.of(sorted(batch))).sum() / 40 > detection_entropy(SEEN.of(POOL)).sum() / len(POOL)
     few = tuple(one for one in LABELLED if SEEN.class_scores[SEEN.row[one], 0].argmax() != 3)
     chosen = [SEEN.of(batches(labelled=labelled)[0]) for labelled in (few, LABELLED)]
     with_few, with_all = (class_mass(one)[:, 3].sum() for one in chosen)

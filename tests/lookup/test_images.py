@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mgral.inspection import Detections, Inspection
-from mgral.lookup.images import class_mass, image_entropy, location_entropy, principal
+from mgral.lookup.images import class_mass, detection_entropy, image_entropy, location_entropy, principal
 from tests.lookup.pools import inspection
 
 
@@ -21,6 +21,12 @@ def test_entropy_by_hand():
     quarter = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
     np.testing.assert_allclose(location_entropy(image)[0], [[np.log(2), 0], [quarter, 0]], atol=1e-9)
     assert image_entropy(image)[0] == pytest.approx((np.log(2) + quarter) / 2)
+
+
+def test_entropy_of_detections_by_hand():
+    image = one_image([[0.5, 0.5, 0.5]], scores=[0.75, 0.5, 0.25, 0.04], labels=[2, 0, 2, 1])
+    quarter = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
+    np.testing.assert_allclose(detection_entropy(image), [[np.log(2), 0, 2 * quarter]], rtol=1e-6)
 
 
 def test_principal_components_are_uncorrelated_with_deviation_one_and_keep_the_larger_axes():

@@ -62,6 +62,14 @@ def test_no_fall_back_is_run_with_a_cap_of_zero():
     assert one.refused == 1
 
 
+def test_an_estimate_asks_for_no_experiment_and_changes_nothing():
+    one = reward(caution=0.5, run=pytest.fail)
+    expected = InverseDistance(2).fit(RECORDS, REWARDS).predict(represent([NEAR, FARTHER]))
+    before = one.state()
+    assert one.estimate([NEAR, FARTHER]).tolist() == (expected.value - 0.5 * expected.deviation).tolist()
+    assert one.state() == before
+
+
 def test_the_pace_keeps_calls_between_experiments():
     calls = []
     one = reward(cap=9, pace=3, run=lambda batch: calls.append(one.calls) or 0.5)

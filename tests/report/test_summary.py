@@ -1,0 +1,30 @@
+"""What the summary says of a cycle's table and search."""
+
+from mgral.report.summary import remarks
+from mgral.study.results import CycleResult
+
+CONTROLS = {"balanced_entropy": 0.31, "best_record": 0.3, "cross_entropy": 0.44, "random": 0.05, "swap": 0.45}
+
+
+def cycle(**found):
+    return CycleResult(1, 60, 0.1, 0.2, {}, ("a",),
+                       **{"origin": "greedy", "snapshot": "s", "verdict": "Good.", **found})
+
+
+def test_the_agent_is_set_beside_its_controls():
+    rest = "swap 0.450, cross entropy 0.440, balanced entropy 0.310, best record 0.300, random 0.050"
+    end = "the agent does not beat the best of its controls."
+    assert remarks(cycle(value=0.42, controls=CONTROLS)) == [
+        "Good.", f"estimated worth of its batch: agent 0.420; {rest}: {end}"]
+    assert remarks(cycle(value=0.4501, controls=CONTROLS))[1].endswith(": the agent beats all of its controls.")
+
+
+def test_a_tie_is_no_victory():
+    assert "does not beat" in remarks(cycle(value=0.45, controls=CONTROLS))[1]
+
+
+def test_without_controls_or_search_or_table():
+    assert remarks(cycle(value=0.42)) == ["Good."]
+    assert remarks(cycle(verdict="Bad.", origin="balanced_entropy, as it is")) == [
+        "Bad. No search was run: the batch is that of balanced_entropy, as it is."]
+    assert remarks(cycle(verdict="", origin="random")) == []
