@@ -48,15 +48,12 @@ def compare_methods(job: Job) -> Compared:
     """Runs the trials that were not run yet, the baseline's first, and reports."""
     contest, trials = open_contest(job, device_of(job.config))
     parent = _parent(job, contest)
-    results, progress = {}, current.get()
-    progress.expect({"trial": sum(not contest.receipt(one).exists() for one in trials)})
-    with progress.phase("[semisup] trainings", "trial", len(trials)) as advance:
-        for wave in ([one for one in trials if (one.method == BASELINE) is first] for first in (True, False)):
-            known = [one for one in wave if contest.receipt(one).exists()]
-            for trial in known:
-                results[trial] = contest.result(trial)
-            missing = [one for one in wave if one not in results]
-            for trial, result in run_all(contest, missing, job.config.table.at_once, progress.note):
+    results = {one: contest.result(one) for one in trials if contest.receipt(one).exists()}
+    missing, progress = [one for one in trials if one not in results], current.get()
+    progress.expect({"trial": len(missing)})
+    with progress.phase("[semisup] trainings", "trial", len(missing)) as advance:
+        for wave in ([one for one in missing if (one.method == BASELINE) is first] for first in (True, False)):
+            for trial, result in run_all(contest, wave, job.config.table.at_once, progress.note):
                 advance(1)
                 _track(job, contest, parent, trial, result)
                 if not isinstance(result, MemoryFault):
