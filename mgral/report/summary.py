@@ -45,7 +45,9 @@ def comparison(result: StudyResult) -> str:
     main, *others = result.strategies
     if not others:
         return f"{main.strategy} ends at mAP {main.final.map:.3f}."
-    gaps = [f"{100 * (main.final.map - one.final.map):+.1f} mAP against {one.strategy}" for one in others]
+    # Rounded first: a gap of -0.04 reads +0.0, not -0.0.
+    gaps = [f"{round(100 * (main.final.map - one.final.map), 1) + 0.0:+.1f} mAP against {one.strategy}"
+            for one in others]
     return (f"{main.strategy} ends at mAP {main.final.map:.3f}: {', '.join(gaps)} at the same budget. "
             f"One seed: runs differ by about as much; repeat with other seeds before believing a gap.")
 
