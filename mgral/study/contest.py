@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 
 from mgral.config import DetectorConfig, SemisupConfig
@@ -69,8 +68,8 @@ class Contest:
     def run(self, trial: Trial) -> TrialResult:
         """Trains from the detector's first weights and measures, or reads what an earlier run measured.
 
-        Only the labels of `trial.labelled` are seen in training. A method of two stages starts from the detector that
-        the baseline made of the same fold, which is trained first where it is missing.
+        Only the labels of `trial.labelled` are seen in training. For a method of two stages the detector that the
+        baseline made of the same fold labels; it is trained first where it is missing.
 
         Raises:
             TrainingError: a loss that is not finite.
@@ -97,14 +96,6 @@ class Contest:
     def result(self, trial: Trial) -> TrialResult:
         values = read_json(self.receipt(trial))
         return TrialResult(**{**values, "per_class": tuple(values["per_class"])})
-
-    def refusal(self, method: str) -> str | None:
-        """Why the method makes no sense for this contest's detector; None when it does."""
-        return METHODS[method].refusal(self._first)
-
-    @cached_property
-    def _first(self) -> Detector:
-        return build_detector(self.detector, self.classes, self.seed)
 
     def _trained(self, trial: Trial) -> Detector:
         path = self.receipt(trial).with_suffix(".pth")
@@ -143,8 +134,9 @@ def open_contest(job: Job, device: str) -> tuple[Contest, list[Trial]]:
     contest = Contest(config.detector, config.semisup, dataset.classes,
                       open_images(dataset, config, space).on(device),
                       dataset.boxes, train, test, device, config.seed, space.root / "runs" / "cache" / "trials", source)
+    detector = build_detector(config.detector, dataset.classes, config.seed)
     refused = [f"semisup_study.methods: expected methods for this detector, got {method}: {reason}"
-               for method in config.semisup_study.methods if (reason := contest.refusal(method))]
+               for method in config.semisup_study.methods if (reason := METHODS[method].refusal(detector))]
     if refused:
         raise ConfigError(*refused)
     trials = _trials(job, dataset, train, source)

@@ -62,6 +62,10 @@ class Workplace:
     def start(self) -> Detector:
         return load_checkpoint(self.detector, self.device)
 
+    def __getstate__(self) -> dict:
+        """Without the opened detector: another process opens the file, and no GPU memory is shared."""
+        return {name: value for name, value in vars(self).items() if name != "start"}
+
     def run(self, planned: Planned) -> Outcome:
         """Runs one experiment here. Raises `TrainingError` for a loss that is not finite."""
         return run_experiment(self.start, self.store, self.labelled, planned.ids, self.truth, self.config, planned.seed,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -54,6 +55,11 @@ def test_processes_measure_what_one_process_measures(place):
     assert without_times(run_all(place, PLANNED, "auto", said.append)) == alone
     assert len(said) == 1
     assert "experiments at once (" in said[0]
+
+
+def test_a_workplace_travels_without_its_opened_detector(place):
+    assert place.start.classes == CLASSES
+    assert "start" not in vars(pickle.loads(pickle.dumps(place)))
 
 
 def test_an_experiment_without_memory_takes_no_other_along(place, monkeypatch):
