@@ -103,7 +103,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     represent = representation(job, seen)
     records = [table.find(one) for one in filled.fingerprints]
     cap = config.table.fallback_cap
-    reward = TableReward(represent, fitted(config.table, represent, records), _experiment(job, laboratory), cap,
+    reward = TableReward(represent, fitted(job, represent, records), _experiment(job, laboratory), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))
     pool, _ = divided(job, seen)

@@ -14,7 +14,7 @@ from mgral.errors import MemoryFault, TableError
 from mgral.inspection import Inspection
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
-from mgral.lookup.quality import Quality, assess, leave_one_out
+from mgral.lookup.quality import Quality, leave_one_out
 from mgral.lookup.representation import Representation
 from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
@@ -102,8 +102,13 @@ def representation(job: Job, view: Inspection) -> Representation:
     return Representation(job.config.table.representation, view, pool, known, job.config.study.budget, seed)
 
 
-def fitted(config: TableConfig, represent: Representation, records: list[Record]) -> Estimator:
-    return make_estimator(config).fit(represent([one.image_ids for one in records]), rewards(config, records))
+def estimator(job: Job, represent: Representation) -> Estimator:
+    return make_estimator(job.config.table, represent, derived_seed(job.config.seed, "estimator"))
+
+
+def fitted(job: Job, represent: Representation, records: list[Record]) -> Estimator:
+    described = represent([one.image_ids for one in records])
+    return estimator(job, represent).fit(described, rewards(job.config.table, records))
 
 
 def rewards(config: TableConfig, records: list[Record]) -> np.ndarray:
@@ -114,10 +119,10 @@ def _judged(job: Job, trained: Trained, view: Inspection, records: list[Record])
     """What the table is worth, drawn as estimate against measurement beside the batch and in the cycle's run."""
     config, represent = job.config.table, representation(job, view)
     described, measured = represent([one.image_ids for one in records]), rewards(config, records)
-    estimates = leave_one_out(make_estimator(config), described, measured)
-    quality = assess(make_estimator(config), described, measured)
+    estimates = leave_one_out(estimator(job, represent), described, measured)
+    quality = Quality.of(measured, estimates)
     path = job.workspace.cycle(job.strategy, job.cycle) / "table.png"
-    draw_table(path, measured, estimates, config.reward, str(quality))
+    draw_table(path, measured, estimates.value, config.reward, str(quality))
     cycle_run(job, open_tracker(job), trained.snapshot).artifact(path)
     return quality
 
