@@ -15,18 +15,20 @@ from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json, writing
 from mgral.inspection import Inspection
 from mgral.lookup.controls import compare
+from mgral.lookup.fidelity import reward_of
 from mgral.lookup.reward import TableReward
 from mgral.lookup.store import Table, open_table
 from mgral.report.search import draw_search, write_search
 from mgral.strategies import PoolView, choose
 from mgral.study.fingerprint import derived_seed, fingerprint
-from mgral.study.laboratory import Laboratory, reward_of
+from mgral.study.laboratory import Laboratory
 from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
-from tasks.table import Filled, divided, fitted, open_laboratory, representation
+from tasks.source import divided, open_laboratory, open_source, representation
+from tasks.table import Filled, learn_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,14 +101,16 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
               interim: Path) -> tuple[Chosen, list[Iteration]]:
     begun, config = time.monotonic(), job.config
     before = torch.load(interim, weights_only=True) if interim.exists() else {"spent": 0.0, "facts": []}
-    laboratory = open_laboratory(job, trained, table)
-    represent = representation(job, seen)
+    source = open_source(job, trained, seen)
+    laboratory = open_laboratory(job, trained, table, source)
     records = [table.find(one) for one in filled.fingerprints]
+    unlearned, known = learn_from(job, table, laboratory, source, records)
     cap = config.table.fallback_cap
-    reward = TableReward(represent, fitted(job, represent, records), _experiment(job, laboratory), cap,
+    pool, _ = divided(job, seen)
+    represent = representation(job, seen, pool, config.study.budget)
+    reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))
-    pool, _ = divided(job, seen)
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]
@@ -134,7 +138,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
 
 def _experiment(job: Job, laboratory: Laboratory):
     def run(batch: tuple[ImageId, ...]) -> float:
-        return reward_of(laboratory.measure(batch, "fallback"), job.config.table.reward)
+        return reward_of(laboratory.measure(batch, "fallback"), job.config.table)
 
     return run
 
