@@ -226,7 +226,7 @@ class TableConfig(Section):
     """Last measurements whose mean is the reward."""
     rungs: tuple[AtLeastOne, ...] = ()
     """After which of its measurements the less promising half of the trainings stops (successive halving)."""
-    repeats: Count = 2
+    repeats: Count = 3
     """Batches that are measured once more with another seed, to tell what a reward varies by from run to run."""
     history: bool = False
     """Also learn from the records of earlier cycles, where that foretells this cycle's records better."""
