@@ -211,7 +211,10 @@ class TableConfig(Section):
     reward: Literal["map", "ap50", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
-    estimator: Literal["inverse_distance", "ridge"] = "ridge"
+    estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "ridge"
+    """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
+    members: Annotated[int, Field(ge=2)] = 8
+    """Networks of the ensemble."""
     metric: Literal["l2", "cosine"] = "l2"
     neighbours: AtLeastOne = 5
     fallback_cap: Count = 2

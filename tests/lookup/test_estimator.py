@@ -8,6 +8,8 @@ from mgral.config import TableConfig
 from mgral.lookup.described import Described
 from mgral.lookup.estimator import (
     PENALTIES,
+    Ensemble,
+    GaussianProcess,
     InverseDistance,
     Ridge,
     distances,
@@ -157,6 +159,11 @@ def test_the_estimator_that_the_settings_name():
     one = make_estimator(TableConfig(estimator="inverse_distance", metric="cosine", neighbours=7), represent, 0)
     assert (type(one), one.metric, one.neighbours) == (InverseDistance, "cosine", 7)
     assert isinstance(make_estimator(TableConfig(estimator="ridge"), represent, 0), Ridge)
+    process = make_estimator(TableConfig(estimator="gp"), represent, 0)
+    assert (type(process), process.names) == (GaussianProcess, represent.names)
+    several = make_estimator(TableConfig(estimator="ensemble", members=3), represent, 7)
+    assert (type(several), several.members, several.seed) == (Ensemble, 3, 7)
+    np.testing.assert_allclose(several.images.numpy(), represent.images, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "rewards", "noise", "words"), [

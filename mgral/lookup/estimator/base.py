@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
@@ -61,18 +61,15 @@ class Estimator(ABC):
             ValueError: fewer than 3 records, shapes that do not match, a value that is not finite, or a noise of 0 or
                 less.
         """
-        self.records, self.rewards, self.noise = described, *_checked(described, rewards, noise)
-        if len(described) < 3:
-            raise ValueError(f"expected at least 3 records, got {len(described)}")
-        self.threshold = threshold(described.rows, self.metric)
+        self._hold(described, *_checked(described, rewards, noise))
         self._learn()
         return self
 
     def add(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None) -> Self:
         """Learns m more records."""
-        more = _checked(described, rewards, noise)
-        return self.fit(Described.joined([self.records, described]), np.concatenate([self.rewards, more[0]]),
-                        np.concatenate([self.noise, more[1]]))
+        self._extend(described, rewards, noise)
+        self._learn()
+        return self
 
     def predict(self, queries: Described) -> Estimate:
         """Estimates M batches."""
@@ -107,6 +104,17 @@ class Estimator(ABC):
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Value and deviation, (M,) each, of queries whose distances to the records are `between` (M, n)."""
 
+    def _hold(self, described: Described, rewards: np.ndarray, noise: np.ndarray) -> None:
+        if len(described) < 3:
+            raise ValueError(f"expected at least 3 records, got {len(described)}")
+        self.records, self.rewards, self.noise = described, rewards, noise
+        self.threshold = threshold(described.rows, self.metric)
+
+    def _extend(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None) -> None:
+        rewards, noise = _checked(described, rewards, noise)
+        self._hold(Described.joined([self.records, described]), np.concatenate([self.rewards, rewards]),
+                   np.concatenate([self.noise, noise]))
+
     def _predict(self, queries: Described) -> Estimate:
         between = distances(queries.rows, self.records.rows, self.metric)
         return Estimate(*self._estimate(queries, between), between.min(axis=1))
@@ -116,6 +124,17 @@ class Estimator(ABC):
         number = np.unique(groups, return_inverse=True)[1]
         folds = min(number.max() + 1, self.FOLDS or len(number))
         yield from (number % folds == fold for fold in range(folds))
+
+
+def block_scale(rows: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisors (d,) that centre n rows (n, d) and give every block the same share of a mean square of 1.
+
+    `weights` (n,) sum to 1; a column is named `block/…`. Within a block columns keep their proportions.
+    """
+    block = np.unique([name.split("/")[0] for name in names], return_inverse=True)[1]
+    mean = weights @ rows
+    squares = np.bincount(block, weights @ (rows - mean) ** 2)
+    return mean, np.sqrt(np.where(squares > 1e-18, squares * len(squares), 1.0))[block]
 
 
 def threshold(rows: np.ndarray, metric: Metric = "l2") -> float:
