@@ -211,6 +211,9 @@ class TableConfig(Section):
     reward: Literal["map", "ap50", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
+    whitening: Literal["columns", "blocks"] = "columns"
+    """Over random batches: `columns` makes them vary alike; `blocks` also decorrelates them, block by block, so that
+    what several columns say alike does not count several times in a distance."""
     estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "ridge"
     """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
     members: Annotated[int, Field(ge=2)] = 8

@@ -99,7 +99,9 @@ def representation(job: Job, view: Inspection) -> Representation:
     """How a batch of this cycle's pool is described to the estimator."""
     pool, known = divided(job, view)
     seed = derived_seed(job.config.seed, "representation")
-    return Representation(job.config.table.representation, view, pool, known, job.config.study.budget, seed)
+    config = job.config
+    return Representation(config.table.representation, view, pool, known, config.study.budget, seed,
+                          config.table.whitening)
 
 
 def estimator(job: Job, represent: Representation) -> Estimator:

@@ -114,7 +114,8 @@ def test_it_learns_a_curve_better_than_neighbours_do_and_knows_the_noise():
 
 def test_it_is_less_sure_away_from_the_records():
     rows, rewards, _ = table()
-    near, far = GaussianProcess(NAMES).fit(described(rows), rewards).predict(described([rows[0], rows[0] * 9])).deviation
+    queries = described([rows[0], rows[0] * 9])
+    near, far = GaussianProcess(NAMES).fit(described(rows), rewards).predict(queries).deviation
     assert far > 3 * near
 
 
