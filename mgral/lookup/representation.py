@@ -117,7 +117,7 @@ class Representation:
 
     def _describe(self, members: np.ndarray, sizes: np.ndarray) -> Described:
         """Of M batches of these sizes (M), whose images come one after the other; they are sorted in place."""
-        ends = np.concatenate([[0], sizes.cumsum()])
+        ends = np.concatenate([[0], sizes.cumsum()]).astype(np.int32)
         for begin, end in pairwise(ends):
             members[begin:end].sort()  # the order within a batch says nothing
         shares = sparse.csr_array((np.repeat(1 / sizes, sizes), members, ends),

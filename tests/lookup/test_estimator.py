@@ -12,7 +12,6 @@ from mgral.lookup.estimator import (
     GaussianProcess,
     InverseDistance,
     Ridge,
-    distances,
     make_estimator,
     threshold,
 )
@@ -76,9 +75,11 @@ def test_a_query_almost_on_a_record_is_finite():
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_distances_and_threshold_are_their_slow_twins(metric):
     representations, _ = table()
-    got = distances(representations[:5], representations, metric)
-    slow = [[DISTANCE[metric](a, b) for b in representations] for a in representations[:5]]
-    np.testing.assert_allclose(got, slow, atol=1e-12)
+    queries = np.vstack([representations[:2], representations[:9] + 0.1])
+    got = InverseDistance(3, metric).fit(described(representations), np.zeros(12)).predict(described(queries)).nearest
+    slow = [min(DISTANCE[metric](a, b) for b in representations) for a in queries]
+    np.testing.assert_allclose(got, slow, rtol=1e-9, atol=1e-12)
+    assert (got[:2] == 0).all()
     assert threshold(representations, metric) == pytest.approx(oracles.threshold(representations, DISTANCE[metric]))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mgral.config import TableConfig
-from mgral.lookup.estimator.base import Estimate, Estimator, LeftOut, distances, threshold
+from mgral.lookup.estimator.base import Estimate, Estimator, LeftOut, threshold
 from mgral.lookup.estimator.ensemble import Ensemble
 from mgral.lookup.estimator.gaussian_process import GaussianProcess
 from mgral.lookup.estimator.inverse_distance import InverseDistance
@@ -11,7 +11,7 @@ from mgral.lookup.estimator.ridge import PENALTIES, Ridge
 from mgral.lookup.representation import Representation
 
 __all__ = ["PENALTIES", "Ensemble", "Estimate", "Estimator", "GaussianProcess", "InverseDistance", "LeftOut", "Ridge",
-           "distances", "make_estimator", "threshold"]
+           "make_estimator", "threshold"]
 
 
 def make_estimator(config: TableConfig, represent: Representation, seed: int) -> Estimator:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import pdist
 
 from mgral.lookup.described import Described
 
@@ -102,13 +102,19 @@ class Estimator(ABC):
 
     @abstractmethod
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Value and deviation, (M,) each, of queries whose distances to the records are `between` (M, n)."""
+        """Value and deviation, (M,) each, of queries whose squared distances to the records are `between` (M, n).
+
+        Those are of rounded sums: good for telling which records are near, while `_apart` is exact to the last digits.
+        """
 
     def _hold(self, described: Described, rewards: np.ndarray, noise: np.ndarray) -> None:
         if len(described) < 3:
             raise ValueError(f"expected at least 3 records, got {len(described)}")
         self.records, self.rewards, self.noise = described, rewards, noise
         self.threshold = threshold(described.rows, self.metric)
+        places = _placed(described.rows, self.metric)
+        self.middle = places.mean(axis=0)
+        self.places = places - self.middle
 
     def _extend(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None) -> None:
         rewards, noise = _checked(described, rewards, noise)
@@ -116,8 +122,15 @@ class Estimator(ABC):
                    np.concatenate([self.noise, noise]))
 
     def _predict(self, queries: Described) -> Estimate:
-        between = distances(queries.rows, self.records.rows, self.metric)
-        return Estimate(*self._estimate(queries, between), between.min(axis=1))
+        between = squared_distances(_placed(queries.rows, self.metric) - self.middle, self.places)
+        nearest = self._apart(queries.rows, between.argmin(axis=1)[:, None])[:, 0]
+        return Estimate(*self._estimate(queries, between), nearest)
+
+    def _apart(self, rows: np.ndarray, records: np.ndarray) -> np.ndarray:
+        """Distances (M, k) of rows (M, d) to k records each, by their numbers (M, k); exactly 0 for equal rows."""
+        places = _placed(rows, self.metric) - self.middle
+        squares = ((places[:, None] - self.places[records]) ** 2).sum(axis=2)
+        return np.sqrt(squares) if self.metric == "l2" else squares / 2
 
     def _folds(self, groups: np.ndarray) -> Iterator[np.ndarray]:
         """Masks (n,) of the records to leave out together: every group is in one of them, as a whole."""
@@ -147,11 +160,11 @@ def threshold(rows: np.ndarray, metric: Metric = "l2") -> float:
     return float(max(between.mean() - between.std(), 0.0))
 
 
-def distances(queries: np.ndarray, records: np.ndarray, metric: Metric) -> np.ndarray:
-    """Distances (M, n): Euclidean, or 1 - cosine."""
-    if metric == "l2":
-        return cdist(queries, records)
-    return cdist(_placed(queries, metric), _placed(records, metric), "sqeuclidean") / 2
+def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared distances (M, n) by one matrix product: small ones are off by the rounding of large ones."""
+    squares = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    squares -= 2 * (points @ others.T)
+    return np.maximum(squares, 0.0, out=squares)
 
 
 def _placed(rows: np.ndarray, metric: Metric) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from mgral.lookup.described import Described
-from mgral.lookup.estimator.base import Estimator, LeftOut, Metric, block_scale
+from mgral.lookup.estimator.base import Estimator, LeftOut, Metric, block_scale, squared_distances
 
 CONSTANT = 10.0
 """Prior variance of the mean reward, in variances of the records' rewards: as good as unknown."""
@@ -84,7 +84,7 @@ class GaussianProcess(Estimator):
 
 def _kernel(points: np.ndarray, others: np.ndarray, block: np.ndarray, hyper: np.ndarray) -> np.ndarray:
     """Covariances (M, n) of true rewards; `hyper` is a², l, v_b …, s²."""
-    smooth, _ = _matern(_squares(points, others), hyper[0], hyper[1])
+    smooth, _ = _matern(squared_distances(points, others), hyper[0], hyper[1])
     return CONSTANT + (points * hyper[2:-1][block]) @ others.T + smooth
 
 
@@ -100,16 +100,11 @@ def _matern(squares: np.ndarray, amplitude: float, length: float) -> tuple[np.nd
     return tail * (1 + r + r**2 / 3), tail * r**2 * (1 + r) / 3
 
 
-def _squares(points: np.ndarray, others: np.ndarray) -> np.ndarray:
-    apart = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1) - 2 * points @ others.T
-    return np.maximum(apart, 0.0)
-
-
 def _most_likely(points: np.ndarray, block: np.ndarray, target: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """The hyperparameters a², l, v_b …, s² of highest posterior density, for standardised rewards (n,)."""
     blocks = block.max() + 1
     parts = [points[:, block == one] @ points[:, block == one].T for one in range(blocks)]
-    squares = _squares(points, points)
+    squares = squared_distances(points, points)
     centre = np.log([TYPICAL["amplitude"], TYPICAL["scale"], *[TYPICAL["linear"]] * blocks, TYPICAL["noise"]])
 
     def loss(logs: np.ndarray) -> tuple[float, np.ndarray]:
