@@ -110,6 +110,16 @@ def test_noise_is_told_from_what_can_be_learnt():
     assert ensemble(8).fit(records, truth).noise_variance < 0.3 * truth.var()
 
 
+def test_the_noise_is_by_definition_what_errors_exceed_the_spread_by():
+    noise = np.random.default_rng(8).choice([0.5, 2.0], 60)
+    rewards = REWARDS + REWARDS.std() * np.random.default_rng(9).normal(size=60)
+    one = ensemble(3).fit(RECORDS, rewards, noise)
+    given = one.offset + one.unit * one._members(RECORDS).numpy().astype(float)
+    excess = [((given[member, row] - rewards[row]) ** 2 - given[:, row].var(ddof=1)) / noise[row]
+              for member in range(3) for row in range(60) if one.drawn[member, row] == 0]
+    assert one.noise_variance == pytest.approx(np.mean(excess), rel=1e-3)
+
+
 def test_a_record_of_much_noise_counts_for_little():
     records, rewards = RECORDS, REWARDS.copy()
     rewards[:5] += 20 * REWARDS.std()

@@ -196,6 +196,21 @@ def test_records_of_less_noise_count_as_often_as_they_are_more_precise(name):
     np.testing.assert_allclose(weighted.deviation, agreement * repeated.deviation, rtol=1e-8)
 
 
+def test_the_noise_of_weighted_ridge_is_the_error_of_its_fits_without_each_batch():
+    rows, rewards = table()
+    rows[7], noise = rows[4], np.random.default_rng(2).choice([0.25, 1, 4], 12)
+    estimator = Ridge().fit(described(rows), rewards, noise)
+    design, total = (rows - estimator.mean) / estimator.scale, 0.0
+    for row in range(12):
+        keep = (rows != rows[row]).any(axis=1)
+        root, x = 1 / np.sqrt(noise[keep]), design[keep]
+        middle, level = (np.average(part, axis=0, weights=root**2) for part in (x, rewards[keep]))
+        x, y = root[:, None] * (x - middle), root * (rewards[keep] - level)
+        weights = np.linalg.solve(x.T @ x + estimator.penalty * np.eye(4), x.T @ y)
+        total += (rewards[row] - level - (design[row] - middle) @ weights) ** 2 / noise[row]
+    assert estimator.noise_variance == pytest.approx(total / 12)
+
+
 def test_batches_are_picked_and_joined():
     made = Described(np.arange(8.0).reshape(4, 2), sparse.csr_array(np.eye(4, 6)))
     picked = Described.joined([made[2], made[1:2], made[np.array([True, False, False, True])], made[[3, 0]]])
