@@ -21,7 +21,6 @@ from reward_records import Batch, Stage, staged
 
 from mgral.config import TableConfig, read_config
 from mgral.lookup.estimator import make_estimator
-from mgral.lookup.heuristic import balanced_entropy  # noqa: F401 - named in the report
 from mgral.lookup.images import class_mass, detection_entropy
 from mgral.lookup.quality import loo_r2, spearman
 from mgral.lookup.representation import Representation
