@@ -2,8 +2,9 @@
 
     python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--json]
 
-Reads what `benchmarks/reward_records.py` measured into the same folder. Held-out batches have a true gain: test mAP after
-a training with their true labels, the mean of two seeds. A standard error is that over held-out batches (bootstrap).
+Reads what `benchmarks/reward_records.py` measured into the same folder. Held-out batches have a true gain: test mAP
+after a training with their true labels, the mean of two seeds. A standard error is that over held-out batches
+(bootstrap).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class Measurements:
 
 
 def signal(found: Measurements) -> list[dict]:
-    """Deviations of each reward: between batches, from run to run, and the part of the latter that is not the seed's."""
+    """Deviations of each reward: between batches, from run to run, and of the latter what is not the seed's alone."""
     rows = []
     for prefix in ("semisupervised/random", "semisupervised/spread", "truth"):
         for figure, average in itertools.product(FIGURES, (1, AVERAGE)):
@@ -85,7 +86,7 @@ def estimates(stage: Stage, found: Measurements, config: TableConfig) -> list[di
     truth, held = found.true_gain(), found.batches("truth")
     rows = []
     for (source, design), (name, blocks) in itertools.product(TABLES, REPRESENTATIONS.items()):
-        if source == "labelled" and "mean" in blocks or not found.rows(f"{source}/{design}"):
+        if (source == "labelled" and "mean" in blocks) or not found.rows(f"{source}/{design}"):
             continue
         batches = found.batches(f"{source}/{design}")
         recorded, asked = described(stage, source, blocks)

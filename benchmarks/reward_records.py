@@ -4,9 +4,9 @@
 
 One seed draws its own scenes or splits, trains the cycle's detector on the labelled images and then measures batches:
 designed ones by every source of reward (`semisupervised`, the same four times as long, `student`, `labelled`), and
-held-out ones by their reward and by what their true labels bring. A repeat has one seed for all batches: what it changes alike for all can
-be told from what it changes for each. Each measurement is a line of DIR/SEED.jsonl; a run that is interrupted
-goes on behind the last one. `benchmarks/reward.py` reads them.
+held-out ones by their reward and by what their true labels bring. A repeat has one seed for all batches: what it
+changes alike for all can be told from what it changes for each. Each measurement is a line of DIR/SEED.jsonl; a run
+that is interrupted goes on behind the last one. `benchmarks/reward.py` reads them.
 """
 
 from __future__ import annotations

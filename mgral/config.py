@@ -257,8 +257,8 @@ class TableConfig(Section):
                 raise ValueError(f"expected a fallback_cap of 0 with the source labelled, got {self.fallback_cap}: "
                                  "nobody knows the true labels of the batches that a search draws")
             if self.estimator == "ensemble":
-                raise ValueError("expected another estimator with the source labelled, got ensemble: it looks at images, "
-                                 "and those of the played pool are others")
+                raise ValueError("expected another estimator with the source labelled, got ensemble: it looks at "
+                                 "images, and those of the played pool are others")
             if not set(self.representation) <= {*RELATIVE}:
                 raise ValueError(f"expected a representation of {', '.join(RELATIVE)} with the source labelled, got "
                                  f"{', '.join(self.representation)}: embeddings of two detectors cannot be compared")

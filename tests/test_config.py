@@ -47,7 +47,7 @@ def test_the_same_strategy_twice_is_refused(tmp_path):
 
 
 def test_a_choice_outside_the_list_names_the_choices(tmp_path):
-    with pytest.raises(ConfigError, match=r"table\.design: expected 'random' or 'spread', got 'sprad'"):
+    with pytest.raises(ConfigError, match=r"table\.design: expected 'random', 'spread' or 'sequential', got 'sprad'"):
         read_config(write(tmp_path, "table: {design: sprad}\n"))
 
 
