@@ -132,25 +132,25 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, object]]:
     held = [one for one in held if one not in set(designs["spread"])][:HELD_OUT]
     for number, batch in enumerate(held):
         for repeat in range(2):
-            yield f"truth/{number}/{repeat}", batch, lambda b=batch, r=repeat: _true_gain(stage, b, r)
+            yield f"truth/{number}/{repeat}", batch, lambda b=batch, r=repeat: true_gain(stage, b, r)
     for number, batch in enumerate(held):
-        yield f"direct/{number}/0", batch, lambda b=batch: _semisupervised(stage, b, 0)
+        yield f"direct/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0)
     for design, batches in designs.items():
         for number, batch in enumerate(batches):
             for repeat in range(2 if number < TWICE else 1):
                 yield (f"semisupervised/{design}/{number}/{repeat}", batch,
-                       lambda b=batch, r=repeat: _semisupervised(stage, b, r))
+                       lambda b=batch, r=repeat: semisupervised(stage, b, r))
     for number, batch in enumerate(designs["spread"]):
-        yield f"student/spread/{number}/0", batch, lambda b=batch: _student(stage, b, 0)
+        yield f"student/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0)
     played = design_batches(TableConfig(records=RECORDS, design="spread"), stage.part_seen, stage.held, stage.part,
                             len(stage.held) // 2, seed)
     for number, batch in enumerate(played):
-        yield f"labelled/spread/{number}/0", batch, lambda b=batch: _played(stage, b, 0)
+        yield f"labelled/spread/{number}/0", batch, lambda b=batch: played(stage, b, 0)
     for number, batch in enumerate(designs["spread"]):
-        yield f"long/spread/{number}/0", batch, lambda b=batch: _semisupervised(stage, b, 0, LONG)
+        yield f"long/spread/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0, LONG)
 
 
-def _semisupervised(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> dict:
+def semisupervised(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> dict:
     settings = stage.config.semisup.model_copy(update={"steps": times * stage.config.semisup.steps})
     found = run_experiment(stage.detector, stage.store, stage.truth(stage.splits.labelled), batch,
                            stage.truth(stage.splits.reward), settings, derived_seed(stage.config.seed, repeat),
@@ -158,7 +158,7 @@ def _semisupervised(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> 
     return asdict(found)
 
 
-def _student(stage: Stage, batch: Batch, repeat: int) -> dict:
+def student(stage: Stage, batch: Batch, repeat: int) -> dict:
     """Part of the labels, and the batch as the detector of all labels sees it."""
     known = stage.truth(stage.part)
     for one in batch:
@@ -167,13 +167,13 @@ def _student(stage: Stage, batch: Batch, repeat: int) -> dict:
     return _supervised(stage, stage.part_detector, known, batch, repeat, stage.config.semisup.steps)
 
 
-def _played(stage: Stage, batch: Batch, repeat: int) -> dict:
+def played(stage: Stage, batch: Batch, repeat: int) -> dict:
     """Part of the labels, and the batch of other labelled images with their own."""
     return _supervised(stage, stage.part_detector, stage.truth((*stage.part, *batch)), batch, repeat,
                        stage.config.semisup.steps)
 
 
-def _true_gain(stage: Stage, batch: Batch, repeat: int) -> dict:
+def true_gain(stage: Stage, batch: Batch, repeat: int) -> dict:
     """The cycle's detector, trained on with the batch's true labels; measured on the test images."""
     return _supervised(stage, stage.detector, stage.truth((*stage.splits.labelled, *batch)), batch, repeat, TRUE_STEPS,
                        stage.splits.test)

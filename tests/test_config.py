@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import pytest
@@ -73,3 +74,18 @@ def test_yaml_cannot_make_objects(tmp_path):
 def test_an_error_needs_a_problem():
     with pytest.raises(ValueError, match="expected at least one problem"):
         MgralError()
+
+
+@pytest.mark.parametrize(("table", "fault"), [
+    ("{measurements: 2, average: 3}", "expected an average of at most 2 measurements, got 3"),
+    ("{measurements: 4, rungs: [2, 1]}", "expected rungs that rise and lie before the last of 4 measurements, got "
+                                        "[2, 1]"),
+    ("{measurements: 2, rungs: [2]}", "expected rungs that rise and lie before the last of 2 measurements, got [2]"),
+    ("{source: labelled}", "expected a fallback_cap of 0 with the source labelled, got 2: nobody knows"),
+    ("{source: labelled, fallback_cap: 0}", "expected a representation of histogram, uncertainty, diversity with the "
+                                            "source labelled, got mean, histogram"),
+    ("{source: labelled, fallback_cap: 0, estimator: ensemble}", "expected another estimator with the source "
+                                                                 "labelled")])
+def test_settings_of_the_table_fit_together(tmp_path, table, fault):
+    with pytest.raises(ConfigError, match=re.escape(f"params.yaml:1: table: {fault}")):
+        read_config(write(tmp_path, f"table: {table}"))

@@ -1,0 +1,156 @@
+"""The agent against its controls over seeds, in estimate and in true gain: the tables of docs/results/agent.md.
+
+    python benchmarks/agent.py --params params.yaml --out DIR [--data DIR] [--seeds 10] [--records 24] [--json]
+
+Each seed draws its own scenes or splits, trains the cycle's detector, measures a table of experiments as the settings
+say and lets every searcher search it with as many queries. The batches that they choose are then trained on with their
+true labels, all from one seed of chance; the figure is test mAP less that of a random batch. Each seed is a line of
+DIR/agent.jsonl: a run that is interrupted goes on behind the last one. The last line is one JSON object; `ratio` is the
+agent's mean true gain over that of the best of its controls.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+from reward_records import Batch, Stage, played, semisupervised, staged, student, true_gain
+
+from mgral.agent.search import Search
+from mgral.config import Config, SearchConfig, TableConfig, read_config
+from mgral.lookup.controls import compare
+from mgral.lookup.design import design_batches
+from mgral.lookup.estimator import Estimator, make_estimator
+from mgral.lookup.heuristic import balanced_entropy
+from mgral.lookup.quality import Quality, leave_one_out
+from mgral.lookup.representation import Representation
+from mgral.lookup.reward import TableReward
+from mgral.study.fingerprint import derived_seed
+
+PAPER = {"iterations": 2200, "batches_per_iteration": 1, "lr": 3.5e-4, "baseline": "paper", "entropy_weight": 0.0,
+         "caution": 0.0, "pool_order": "id", "polish": 0}
+"""The printed agent, with the paper's iterations."""
+LOSSES = ("loss", "balanced_loss")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--records", type=int, default=24)
+    parser.add_argument("--json", action="store_true", help="print the JSON line only")
+    options = parser.parse_args()
+    config = read_config(options.params)
+    path = options.out / "agent.jsonl"
+    options.out.mkdir(parents=True, exist_ok=True)
+    done = {one["seed"] for one in read(path)}
+    for seed in range(options.first, options.first + options.seeds):
+        if seed not in done:
+            stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
+            line = {"seed": seed, **searched(stage, options.records, None if options.json else print)}
+            with path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+    rows = read(path)
+    if not options.json:
+        print(summary(rows))
+    gains = {name: np.mean([row["gain"][name] for row in rows]) for name in rows[0]["gain"]}
+    best = max((name for name in gains if not name.startswith("agent") and name != "random"), key=gains.get)
+    print(json.dumps({"name": "agent", "ratio": round(float(gains["agent"] / gains[best]), 3), "goal": 1.0,
+                      "best_control": best, "seeds": len(rows),
+                      "gain": {name: round(float(one), 5) for name, one in gains.items()}}))
+
+
+def read(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def searched(stage: Stage, records: int, say) -> dict:
+    """What every searcher chose from one table: estimates less their deviation, and true gains over a random batch."""
+    config, splits = stage.config, stage.splits
+    estimator, represent, quality, batches = filled(stage, records)
+    reward = TableReward(represent, estimator, _no_experiment, 0, caution=config.search.caution)
+    chosen: dict[str, Batch] = {}
+    agents = {"agent": config.search, "agent, polished": polished(config.search),
+              "agent, paper": SearchConfig(**PAPER)}
+    for name, settings in agents.items():
+        judge = TableReward(represent, estimator, _no_experiment, 0, caution=settings.caution)
+        search = Search(splits.pool, stage.seen.of(splits.pool).embedding, config.study.budget, judge, settings,
+                        derived_seed(config.seed, name))
+        for _ in search:
+            pass
+        chosen[name] = search.choose().ids
+    heuristic = tuple(sorted(balanced_entropy(stage.seen, splits.pool, splits.labelled, config.study.budget,
+                                              np.random.default_rng(config.seed))))
+    queries = config.search.iterations * config.search.batches_per_iteration + config.search.polish
+    controls = compare(reward.estimate, splits.pool, heuristic, batches, queries, config.seed)
+    chosen |= {name: control.ids for name, control in controls.items()}
+    value = dict(zip(chosen, reward.estimate(list(chosen.values())).tolist(), strict=True))
+    truth = {batch: true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in set(chosen.values())}
+    gain = {name: truth[batch] - truth[chosen["random"]] for name, batch in chosen.items()}
+    if say:
+        say(f"seed {config.seed}: {quality}; "
+            + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in chosen))
+    return {"loo_r2": quality.loo_r2, "spearman": quality.spearman, "value": value, "gain": gain}
+
+
+def polished(settings: SearchConfig) -> SearchConfig:
+    """A third of the agent's queries spent on exchanges instead."""
+    rounds = settings.iterations // 3
+    return settings.model_copy(update={"iterations": settings.iterations - rounds,
+                                       "polish": rounds * settings.batches_per_iteration})
+
+
+def filled(stage: Stage, records: int) -> tuple[Estimator, Representation, Quality, list[Batch]]:
+    """An estimator taught by a table of so many records, how batches are described to it, and what it is worth."""
+    config, splits = stage.config, stage.splits
+    table, budget = config.table, config.study.budget
+    represent = _described(config, stage.seen, splits.pool, splits.labelled, budget)
+    told, seen, pool, known, size = represent, stage.seen, splits.pool, splits.labelled, budget
+    if table.source == "labelled":
+        seen, pool, known, size = stage.part_seen, stage.held, stage.part, len(stage.held) // 2
+        told = _described(config, seen.of(sorted(splits.labelled)), pool, known, size)
+    design = design_batches(TableConfig(records=records, design=table.design), seen, pool, known, size, config.seed)
+    measure = {"semisupervised": semisupervised, "student": student, "labelled": played}[table.source]
+    sign = -1 if table.reward in LOSSES else 1
+    rewards = np.array([sign * np.mean([one[table.reward] for one in measure(stage, batch, 0)["curve"][-table.average:]])
+                        for batch in design])
+    described, unlearned = told(design), make_estimator(table, told, config.seed)
+    quality = Quality.of(rewards, leave_one_out(unlearned, described, rewards))
+    return unlearned.fit(described, rewards), represent, quality, design
+
+
+def _described(config: Config, seen, pool, known, budget: int) -> Representation:
+    return Representation(config.table.representation, seen, pool, known, budget, config.seed, config.table.whitening)
+
+
+def _no_experiment(batch: Batch) -> float:
+    raise RuntimeError("expected no fall-back experiment")
+
+
+def summary(rows: list[dict]) -> str:
+    """Means over seeds with their standard errors, and how often the agent is ahead."""
+    lines = ["| chosen by | estimate - deviation | true gain over random, mAP points | agent ahead |",
+             "| --- | --- | --- | --- |"]
+    for name in rows[0]["gain"]:
+        value, gain, agent = (np.array([row[key][one] for row in rows])
+                              for key, one in (("value", name), ("gain", name), ("gain", "agent")))
+        lines.append(f"| {name} | {value.mean():.4f} | {_with_error(100 * gain)} | "
+                     f"{'' if name == 'agent' else f'{int((agent > gain).sum())} of {len(rows)}'} |")
+    quality = ", ".join(f"{name} {_with_error(np.array([row[name] for row in rows]))}" for name in ("loo_r2", "spearman"))
+    return "\n".join([*lines, "", f"tables: {quality}"])
+
+
+def _with_error(values: np.ndarray) -> str:
+    return f"{values.mean():.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+
+
+if __name__ == "__main__":
+    main()
