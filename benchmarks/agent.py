@@ -119,9 +119,9 @@ def filled(stage: Stage, records: int) -> tuple[Estimator, Representation, Quali
         told = _described(config, seen.of(sorted(splits.labelled)), pool, known, size)
     design = design_batches(TableConfig(records=records, design=table.design), seen, pool, known, size, config.seed)
     measure = {"semisupervised": semisupervised, "student": student, "labelled": played}[table.source]
+    curves = [measure(stage, batch, 0)["curve"][-table.average:] for batch in design]
     sign = -1 if table.reward in LOSSES else 1
-    rewards = np.array([sign * np.mean([one[table.reward] for one in measure(stage, batch, 0)["curve"][-table.average:]])
-                        for batch in design])
+    rewards = np.array([sign * np.mean([one[table.reward] for one in curve]) for curve in curves])
     described, unlearned = told(design), make_estimator(table, told, config.seed)
     quality = Quality.of(rewards, leave_one_out(unlearned, described, rewards))
     return unlearned.fit(described, rewards), represent, quality, design
@@ -144,12 +144,13 @@ def summary(rows: list[dict]) -> str:
                               for key, one in (("value", name), ("gain", name), ("gain", "agent")))
         lines.append(f"| {name} | {value.mean():.4f} | {_with_error(100 * gain)} | "
                      f"{'' if name == 'agent' else f'{int((agent > gain).sum())} of {len(rows)}'} |")
-    quality = ", ".join(f"{name} {_with_error(np.array([row[name] for row in rows]))}" for name in ("loo_r2", "spearman"))
-    return "\n".join([*lines, "", f"tables: {quality}"])
+    worth = ", ".join(f"{name} {_with_error(np.array([row[name] for row in rows]))}" for name in ("loo_r2", "spearman"))
+    return "\n".join([*lines, "", f"tables: {worth}"])
 
 
 def _with_error(values: np.ndarray) -> str:
-    return f"{values.mean():.2f} ± {values.std(ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+    error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{error}"
 
 
 if __name__ == "__main__":
