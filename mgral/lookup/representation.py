@@ -10,7 +10,7 @@ from scipy import sparse
 from mgral.config import Block
 from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
-from mgral.lookup.images import class_mass, location_entropy, principal
+from mgral.lookup.images import class_mass, location_summary, principal
 from mgral.lookup.index import clusters, nearest
 
 AXES = 8
@@ -100,10 +100,8 @@ class Representation:
         return names, lambda shares: np.log1p((shares > 0).astype(float) @ growth)
 
     def _uncertainty(self) -> Columns:
-        entropy = location_entropy(self._inspection)
-        whole = entropy.sum(axis=2)
-        images = np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
-        names = ["uncertainty/mean", "uncertainty/max", *(f"uncertainty/{label}" for label in range(entropy.shape[2]))]
+        images = location_summary(self._inspection)
+        names = ["uncertainty/mean", "uncertainty/max", *(f"uncertainty/{one}" for one in range(images.shape[1] - 2))]
         return names, lambda shares: shares @ images
 
     def _diversity(self) -> Columns:
