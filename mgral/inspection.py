@@ -107,6 +107,8 @@ class Inspection:
     embedding: np.ndarray
     class_scores: np.ndarray
     detections: DetectionSequence
+    name: str | None = None
+    """The name that it was saved under; None for one that was made here."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.detections, DetectionSequence):
@@ -141,7 +143,7 @@ class Inspection:
         text, ends = arrays["ids"].tobytes(), np.cumsum(arrays["id_lengths"]).tolist()
         ids = tuple(text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False))
         return cls(ids, arrays["embedding"], arrays["class_scores"],
-                   DetectionSequence(*(arrays[name] for name in ("counts", "xyxy", "scores", "labels"))))
+                   DetectionSequence(*(arrays[name] for name in ("counts", "xyxy", "scores", "labels"))), path.name)
 
 
 def write_inspection(path: Path, parts: Iterable[Inspection]) -> None:

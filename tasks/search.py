@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from mgral.study.progress import current
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
-from tasks.table import Filled, divided, fitted, open_laboratory, representation
+from tasks.table import Filled, Sets, divided, fitted, open_laboratory, representation, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +65,11 @@ def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Cho
 
 @step("choose batch")
 def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
-    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
-    return _by_strategy(job, job.strategy, Inspection.load(view))
+    """Lets a query strategy choose in one shot, from the whole pool.
+
+    Only a strategy that is an upper reference is shown the truth.
+    """
+    return _by_strategy(job, job.strategy, Inspection.load(view), whole)
 
 
 def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chosen, list[Iteration]]:
@@ -86,9 +89,9 @@ def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chos
     return chosen, [Iteration(**one) for one in found["iterations"]]
 
 
-def _by_strategy(job: Job, name: str, seen: Inspection) -> Chosen:
+def _by_strategy(job: Job, name: str, seen: Inspection, sets: Callable[[Job, Inspection], Sets] = divided) -> Chosen:
     begun = time.monotonic()
-    pool, known = divided(job, seen)
+    pool, known = sets(job, seen)
     truth = open_study(job).dataset.boxes if name == "rare_first" else None
     rng = np.random.default_rng(derived_seed(job.config.seed, name, job.cycle))
     ids = choose(name, PoolView(pool, known, seen, truth), job.config.study.budget, rng)

@@ -11,14 +11,17 @@ import numpy as np
 from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
 from mgral.errors import MemoryFault, TableError
+from mgral.files import read_json, write_json
 from mgral.inspection import Inspection
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
+from mgral.lookup.images import uncertainty
 from mgral.lookup.quality import Quality, assess, leave_one_out
 from mgral.lookup.representation import Representation
+from mgral.lookup.shortlist import shortlist
 from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
-from mgral.study.fingerprint import derived_seed
+from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.laboratory import Laboratory, experiment_scope, reward_of
 from mgral.study.opened import Job, device_of, open_study
 from mgral.study.progress import current
@@ -29,6 +32,8 @@ from tasks.detector import Trained, checkpoint_of
 from tasks.engine import flow_run_id, step
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker
+
+Sets = tuple[tuple[ImageId, ...], tuple[ImageId, ...]]
 
 FEWEST = 4
 """Records, below which nothing can be learned from a table."""
@@ -158,12 +163,31 @@ def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, resu
     return run.run_id
 
 
-def divided(job: Job, view: Inspection) -> tuple[tuple[ImageId, ...], tuple[ImageId, ...]]:
+def divided(job: Job, view: Inspection) -> Sets:
+    """The images that table and search look at, the shortlist if there is to be one, and those labelled already."""
+    pool, known = whole(job, view)
+    size = job.config.table.shortlist
+    return (pool if size is None or size >= len(pool) else _shortlisted(job, view, pool, known, size)), known
+
+
+def whole(job: Job, view: Inspection) -> Sets:
     """The images that the detector was shown: those that may be chosen, and those that are labelled already."""
     study = open_study(job)
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
     return (tuple(image_id for image_id in view.ids if image_id not in boxes),
             tuple(image_id for image_id in view.ids if image_id in boxes))
+
+
+def _shortlisted(job: Job, view: Inspection, pool: Sequence[ImageId], known: tuple[ImageId, ...],
+                 size: int) -> tuple[ImageId, ...]:
+    """Made once for an inspection and its labelled images, then read from the cache."""
+    seed = derived_seed(job.config.seed, "shortlist")
+    path = job.workspace.cached("shortlists", fingerprint("shortlist", view.name, known, size, seed), ".json")
+    if not path.exists():
+        rows = shortlist(view.embedding, view.rows(known), size, seed, uncertainty(view))
+        write_json(path, [view.ids[row] for row in rows])
+        current.get().note(f"{job.title} {size:,} of {len(pool):,} images shortlisted.")
+    return tuple(read_json(path))
 
 
 def _row(record: Record) -> dict[str, object]:
