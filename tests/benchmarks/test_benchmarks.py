@@ -19,3 +19,17 @@ def test_the_evaluation_benchmark_ends_in_one_json_object():
                            check=True).stdout.splitlines()
     assert table[0].startswith("ours, from boxes in memory")
     assert json.loads(table[-1])["goal"] == 10
+
+
+def test_the_scaling_benchmark_goes_from_embeddings_to_a_batch():
+    command = [sys.executable, "benchmarks/scaling.py", "--images", "700", "--shortlist", "200", "--budget", "20",
+               "--records", "8", "--iterations", "2", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["name"], found["goal"]) == ("scaling", 1)
+    (size,) = found["raw"]
+    assert (size["images"], size["labelled"], size["shortlist"], size["budget"], size["records"]) == (700, 70, 200, 20, 8)
+    assert list(size["seconds"]) == ["import", "open", "shortlist", "design", "representation", "fit", "search",
+                                     "controls"]
+    assert sum(size["seconds"].values()) <= size["total_seconds"] + 0.1
+    assert 0 < size["anonymous_mb"] <= size["peak_mb"]
