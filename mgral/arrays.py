@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
@@ -11,6 +12,9 @@ from typing import BinaryIO
 import numpy as np
 
 from mgral.files import writing_folder
+
+ROWS = 256
+"""Rows of a memory map copied before its pages are given back: each may have brought two megabytes with it."""
 
 
 def write_arrays(path: Path, parts: Iterable[Mapping[str, np.ndarray]]) -> None:
@@ -40,6 +44,34 @@ def write_arrays(path: Path, parts: Iterable[Mapping[str, np.ndarray]]) -> None:
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """What `write_arrays` wrote, read-only; what is looked at is read from disk, and may be dropped again."""
     return {file.stem: np.asarray(np.load(file, mmap_mode="r", allow_pickle=False)) for file in path.glob("*.npy")}
+
+
+def copied(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Some rows, in the order asked for, in memory; a memory map is left with no page of its own there."""
+    if _map_of(array) is None:
+        return array[rows]
+    made = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    for start in range(0, len(rows), ROWS):
+        made[start:start + ROWS] = array[rows[start:start + ROWS]]
+        forget(array)
+    return made
+
+
+def forget(array: np.ndarray) -> None:
+    """Gives back the memory of a memory map's pages; they are read again when looked at. Other arrays stay."""
+    mapped = _map_of(array)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def _map_of(array: np.ndarray) -> mmap.mmap | None:
+    """The read-only file that an array is a view of."""
+    base = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return None
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None
 
 
 class _Column:

@@ -10,7 +10,7 @@ from typing import overload
 
 import numpy as np
 
-from mgral.arrays import read_arrays, write_arrays
+from mgral.arrays import copied, read_arrays, write_arrays
 from mgral.data.dataset import ImageId
 
 EMBEDDING = 256
@@ -124,7 +124,8 @@ class Inspection:
     def of(self, ids: Sequence[ImageId]) -> Inspection:
         """The same for some of the images, in the order asked for, copied into memory."""
         rows = self.rows(ids)
-        return Inspection(tuple(ids), self.embedding[rows], self.class_scores[rows], self.detections.take(rows))
+        return Inspection(tuple(ids), copied(self.embedding, rows), copied(self.class_scores, rows),
+                          self.detections.take(rows))
 
     def blocks(self, size: int = BLOCK) -> Iterator[Inspection]:
         """The same, `size` images at a time; nothing is copied."""

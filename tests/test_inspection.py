@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from mgral.arrays import read_arrays, write_arrays
+from mgral.arrays import ROWS, copied, forget, read_arrays, write_arrays
 from mgral.inspection import Detections, DetectionSequence, Inspection, write_inspection
 from tests.lookup.pools import inspection
 
@@ -97,3 +99,24 @@ def test_long_arrays_keep_the_header_that_was_written_first(tmp_path):
     write_arrays(tmp_path / "arrays", ({"a": np.full(1000, part)} for part in range(1200)))
     (made,) = read_arrays(tmp_path / "arrays").values()
     np.testing.assert_array_equal(made, np.repeat(np.arange(1200), 1000))
+
+
+def mapped_kilobytes() -> int:
+    (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("RssFile"))
+    return int(line.split()[1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux says what is mapped")
+def test_copied_rows_are_those_of_the_array_and_leave_no_page_behind(tmp_path):
+    write_arrays(tmp_path / "arrays", ({"a": np.random.default_rng(part).random((1000, 256))} for part in range(30)))
+    mapped = read_arrays(tmp_path / "arrays")["a"]
+    before = mapped_kilobytes()
+    whole = np.array(mapped)
+    assert mapped_kilobytes() - before > 50_000
+    forget(mapped)
+    rows = np.random.default_rng(0).integers(0, 30_000, 2 * ROWS + 5)
+    np.testing.assert_array_equal(copied(mapped[10:20_000], rows % 19_000), whole[10:20_000][rows % 19_000])
+    assert mapped_kilobytes() - before < 10_000
+    np.testing.assert_array_equal(mapped, whole)
+    forget(whole)
+    np.testing.assert_array_equal(copied(whole, rows), whole[rows])

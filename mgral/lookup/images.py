@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mgral.arrays import copied
 from mgral.data.dataset import ImageId
 from mgral.inspection import BLOCK, Inspection
 
@@ -86,14 +87,14 @@ class Copies:
         self.penalty = np.zeros(len(pool))
         self._embedding = np.zeros((len(pool), 0), dtype=np.float32)
         if inspection is not None:
-            embedding = inspection.embedding[inspection.rows(pool)]
+            embedding = copied(inspection.embedding, inspection.rows(pool))
             mean = embedding.mean(axis=0)
             self._embedding = embedding - mean
             self._squares = (self._embedding**2).sum(axis=1)
             # The mean squared distance of two points is twice that of one from the mean.
             self._near = NEAR**2 * 2 * self._squares.mean()
             seen = [image_id for image_id in labelled if image_id in inspection.row]
-            for one in inspection.embedding[inspection.rows(seen)] - mean:
+            for one in copied(inspection.embedding, inspection.rows(seen)) - mean:
                 self._mark(one)
 
     def take(self, row: int) -> None:

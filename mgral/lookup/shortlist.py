@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy.stats import rankdata
 
+from mgral.arrays import copied, forget
 from mgral.lookup.images import NEAR
 from mgral.lookup.index import Neighbours, means
 
@@ -49,7 +50,7 @@ def shortlist(embedding: np.ndarray, labelled: Sequence[int] | np.ndarray, size:
     if signal is not None and signal.shape != (len(embedding),):
         raise ValueError(f"expected a signal of shape ({len(embedding)},), got {signal.shape}")
     rng = np.random.default_rng(seed)
-    sample = embedding[np.sort(rng.choice(free, min(SAMPLE * CELLS, len(free)), replace=False))]
+    sample = copied(embedding, np.sort(rng.choice(free, min(SAMPLE * CELLS, len(free)), replace=False)))
     # Fewer clusters where there are few images: at least one place each, and images to choose from.
     centres = means(sample, max(1, min(CELLS, size // 4, len(sample) // 16)), seed)
     near = float(NEAR * (2 * sample.var(axis=0, dtype=float).sum()) ** 0.5)
@@ -84,13 +85,15 @@ def _placed(embedding: np.ndarray, free: np.ndarray, centres: np.ndarray, known:
             near: float) -> tuple[np.ndarray, np.ndarray]:
     """The cluster of each free image, and its distance to the nearest labelled one; `near` where there is none."""
     cell, novelty = np.empty(len(free), dtype=np.int32), np.full(len(free), near)
-    centre, other = Neighbours(centres, len(free)), Neighbours(embedding[known], len(free)) if len(known) else None
+    centre = Neighbours(centres, len(free))
+    other = Neighbours(copied(embedding, known), len(free)) if len(known) else None
     for start in range(0, len(free), BLOCK):
         part = slice(start, start + BLOCK)
         points = embedding[free[part]]
         cell[part] = centre(points)[1]
         if other is not None:
             novelty[part] = other(points)[0]
+        forget(embedding)
     return cell, novelty
 
 
@@ -110,7 +113,7 @@ def _best(embedding: np.ndarray, free: np.ndarray, members: np.ndarray, novelty:
     """At most `places` of a cluster's members, best first, none a near-duplicate of a labelled or a taken image."""
     rank = rankdata(novelty[members]) + (0 if signal is None else rankdata(signal[members]))
     order = members[np.argsort(-rank, kind="stable")[:CANDIDATES * places]]
-    points, barred, taken = embedding[free[order]], novelty[order] < near, []
+    points, barred, taken = copied(embedding, free[order]), novelty[order] < near, []
     for row in range(len(order)):
         if not barred[row]:
             taken.append(row)
