@@ -37,8 +37,8 @@ def shortlist(embedding: np.ndarray, labelled: Sequence[int] | np.ndarray, size:
     then left of the places is drawn at random.
 
     `labelled` are rows of `embedding`; without any all images are as novel. The embedding may be a memory map: it is
-    read three times, block by block. Time O(N (k + labelled) d), memory O(N) numbers and one block. The same seed
-    gives the same rows, on a GPU too but for ties.
+    read once, block by block, and some of its rows before and after. Time O(N (k + labelled) d), memory O(N) numbers,
+    one block and the sample. The same seed gives the same rows, whatever the blocks; on a GPU too, but for ties.
 
     Raises:
         ValueError: a size that is not in 1..unlabelled images, or a signal that does not match.
