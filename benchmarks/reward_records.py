@@ -111,7 +111,7 @@ def staged(config: Config, data: Path | None, folder: Path) -> Stage:
                  for name, which in (("whole", splits.labelled), ("part", part))]
     views = []
     for name, detector in zip(("whole", "part"), detectors, strict=True):
-        path = folder / f"{name}.npz"
+        path = folder / f"{name}-view"
         if not path.exists():
             inspect(detector, store, ids).save(path)
         views.append(Inspection.load(path))

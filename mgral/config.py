@@ -208,6 +208,8 @@ RELATIVE = ("histogram", "uncertainty", "diversity")
 class TableConfig(Section):
     """The lookup table: which experiments are run beforehand, what is measured, how a batch is described."""
 
+    shortlist: AtLeastOne | None = None
+    """Images of the pool that table and search look at, chosen by clusters, novelty and chance; when absent all."""
     records: Annotated[int, Field(ge=4)] = 12
     design: Literal["random", "spread", "sequential"] = "spread"
     """Which batches are measured; `sequential` spreads half of them, then goes where the estimator is least sure or
@@ -349,6 +351,13 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     study: StudyConfig = StudyConfig()
     semisup_study: SemisupStudyConfig = SemisupStudyConfig()
+
+    @model_validator(mode="after")
+    def _shortlist_holds_a_batch(self) -> Config:
+        if self.table.shortlist is not None and self.table.shortlist < self.study.budget:
+            raise ValueError(f"expected a table.shortlist of at least study.budget, {self.study.budget} images, got "
+                             f"{self.table.shortlist}; raise it or leave it out")
+        return self
 
 
 def read_config(path: Path) -> Config:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
+from mgral.arrays import copied, read_arrays, write_arrays
 from mgral.data.dataset import ImageId
-from mgral.files import writing
 
 EMBEDDING = 256
 """Dimensions of Φ(I), the image embedding (MGRAL, section IV-A)."""
+BLOCK = 16_384
+"""Images looked at together, so that memory does not grow with the pool."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,18 +38,81 @@ class Detections:
         return Detections(self.xyxy[rows], self.scores[rows], self.labels[rows])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class DetectionSequence(Sequence[Detections]):
+    """The detections of N images one after the other in flat arrays: no object an image until one is asked for.
+
+    `counts` (N,) int64; `xyxy` (n, 4), `scores` (n,) and `labels` (n,) as in `Detections`, n = counts.sum().
+    """
+
+    counts: np.ndarray
+    xyxy: np.ndarray
+    scores: np.ndarray
+    labels: np.ndarray
+    starts: np.ndarray = field(init=False, repr=False)
+    """(N + 1,) where each image's detections begin; the last is n."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "starts", np.concatenate([[0], np.cumsum(self.counts, dtype=np.int64)]))
+
+    @classmethod
+    def of(cls, detections: Sequence[Detections]) -> DetectionSequence:
+        return cls(np.array([len(one) for one in detections], dtype=np.int64),
+                   np.concatenate([np.zeros((0, 4), np.float32), *(one.xyxy for one in detections)]),
+                   np.concatenate([np.zeros(0, np.float32), *(one.scores for one in detections)]),
+                   np.concatenate([np.zeros(0, np.int64), *(one.labels for one in detections)]))
+
+    @property
+    def images(self) -> np.ndarray:
+        """The image's row (n,) of each detection."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @overload
+    def __getitem__(self, row: int) -> Detections: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> DetectionSequence: ...
+
+    def __getitem__(self, row: int | slice) -> Detections | DetectionSequence:
+        """An image's detections, or those of consecutive images; nothing is copied."""
+        first, last, step = row.indices(len(self)) if isinstance(row, slice) else (range(len(self))[row], None, 1)
+        if step != 1:
+            raise ValueError(f"expected consecutive images, got every {step}th")
+        last = first + 1 if last is None else max(first, last)
+        part = slice(self.starts[first], self.starts[last])
+        arrays = self.xyxy[part], self.scores[part], self.labels[part]
+        return DetectionSequence(self.counts[first:last], *arrays) if isinstance(row, slice) else Detections(*arrays)
+
+    def take(self, rows: np.ndarray) -> DetectionSequence:
+        """Those of some images, in the order asked for."""
+        counts = self.counts[rows]
+        before = np.cumsum(counts) - counts
+        places = np.arange(counts.sum()) + np.repeat(self.starts[rows] - before, counts)
+        return DetectionSequence(counts, self.xyxy[places], self.scores[places], self.labels[places])
+
+
 @dataclass(frozen=True, eq=False)
 class Inspection:
     """One pass of a detector over N images.
 
     `embedding` (N, 256) float32; `class_scores` (N, K, C) float32, class probabilities (foreground classes only) of
-    the K locations the detector is surest of, before suppression, best first; `detections` after suppression.
+    the K locations the detector is surest of, before suppression, best first; `detections` after suppression, given
+    as any sequence. A loaded inspection stays on disk: what is looked at is read.
     """
 
     ids: tuple[ImageId, ...]
     embedding: np.ndarray
     class_scores: np.ndarray
-    detections: tuple[Detections, ...]
+    detections: DetectionSequence
+    name: str | None = None
+    """The name that it was saved under; None for one that was made here."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.detections, DetectionSequence):
+            object.__setattr__(self, "detections", DetectionSequence.of(self.detections))
 
     @cached_property
     def row(self) -> dict[ImageId, int]:
@@ -56,28 +122,43 @@ class Inspection:
         return np.fromiter((self.row[image_id] for image_id in ids), dtype=np.int64, count=len(ids))
 
     def of(self, ids: Sequence[ImageId]) -> Inspection:
-        """The same for some of the images, in the order asked for."""
+        """The same for some of the images, in the order asked for, copied into memory."""
         rows = self.rows(ids)
-        return Inspection(tuple(ids), self.embedding[rows], self.class_scores[rows],
-                          tuple(self.detections[row] for row in rows))
+        return Inspection(tuple(ids), copied(self.embedding, rows), copied(self.class_scores, rows),
+                          self.detections.take(rows))
+
+    def blocks(self, size: int = BLOCK) -> Iterator[Inspection]:
+        """The same, `size` images at a time; nothing is copied."""
+        for start in range(0, len(self.ids), size):
+            part = slice(start, start + size)
+            yield Inspection(self.ids[part], self.embedding[part], self.class_scores[part], self.detections[part])
 
     def save(self, path: Path) -> None:
-        counts = np.array([len(one) for one in self.detections], dtype=np.int64)
-        with writing(path) as temporary, temporary.open("wb") as file:
-            np.savez(file, ids=np.array(self.ids, dtype=np.str_), embedding=self.embedding,
-                     class_scores=self.class_scores, counts=counts,
-                     xyxy=_joined([one.xyxy for one in self.detections], (0, 4)),
-                     scores=_joined([one.scores for one in self.detections], (0,)),
-                     labels=_joined([one.labels for one in self.detections], (0,), np.int64))
+        """Writes a folder of .npy files, whole or absent."""
+        write_inspection(path, [self])
 
     @classmethod
     def load(cls, path: Path) -> Inspection:
-        with np.load(path, allow_pickle=False) as file:
-            ends = np.cumsum(file["counts"])[:-1]
-            parts = zip(*(np.split(file[name], ends) for name in ("xyxy", "scores", "labels")), strict=True)
-            return cls(tuple(file["ids"].tolist()), file["embedding"], file["class_scores"],
-                       tuple(Detections(*part) for part in parts))
+        """Opens what was saved; its arrays are memory maps, read-only."""
+        arrays = read_arrays(path)
+        text, ends = arrays["ids"].tobytes(), np.cumsum(arrays["id_lengths"]).tolist()
+        ids = tuple(text[start:end].decode() for start, end in zip([0, *ends], ends, strict=False))
+        return cls(ids, arrays["embedding"], arrays["class_scores"],
+                   DetectionSequence(*(arrays[name] for name in ("counts", "xyxy", "scores", "labels"))), path.name)
 
 
-def _joined(parts: list[np.ndarray], empty: tuple[int, ...], dtype=np.float32) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.zeros(empty, dtype=dtype)
+def write_inspection(path: Path, parts: Iterable[Inspection]) -> None:
+    """Saves an inspection that comes part by part, each of other images; one part is in memory at a time.
+
+    Raises:
+        ValueError: no part, or parts of different dimensions.
+    """
+    write_arrays(path, map(_arrays, parts))
+
+
+def _arrays(part: Inspection) -> dict[str, np.ndarray]:
+    ids, found = [image_id.encode() for image_id in part.ids], part.detections
+    return {"ids": np.frombuffer(b"".join(ids), dtype=np.uint8),
+            "id_lengths": np.array([len(one) for one in ids], dtype=np.int64), "embedding": part.embedding,
+            "class_scores": part.class_scores, "counts": found.counts, "xyxy": found.xyxy, "scores": found.scores,
+            "labels": found.labels}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,15 +14,18 @@ from mgral.detection.building import build_detector, load_checkpoint, save_check
 from mgral.detection.detector import Detector
 from mgral.detection.distributed import ALONE, World
 from mgral.detection.evaluation import Evaluation, evaluate
-from mgral.detection.inspecting import inspect
+from mgral.detection.inspecting import BATCH, inspect, parts
 from mgral.detection.training import train
 from mgral.files import read_json, write_json
-from mgral.inspection import Inspection
+from mgral.inspection import Inspection, write_inspection
 from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.opened import Job, Study, device_of, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled, version
 from tasks.engine import step
+
+PART = 128 * BATCH
+"""Images inspected before what was seen is written and forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +68,14 @@ def train_detector(job: Job, after: int) -> Trained:
 
 @step("inspect pool")
 def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
-    """What the detector sees in each labelled and pool image: the file that holds it, and the seconds it took."""
+    """What the detector sees in each labelled and pool image: the folder that holds it, and the seconds it took."""
     return _inspection(job, open_study(job), trained.fingerprint,
                        lambda: load_checkpoint(checkpoint_of(job, trained), device_of(job.config)))
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A detector trained on some of the labelled images, and the file of what it sees in all of them and the pool."""
+    """A detector trained on some of the labelled images, and the folder of what it sees in all of them and the pool."""
 
     fingerprint: str
     checkpoint: Path
@@ -138,15 +141,15 @@ def _trained(job: Job, study: Study, boxes: Mapping, snapshot: str, name: str, t
 
 
 def _inspection(job: Job, study: Study, detector: str, opened: Callable[[], Detector]) -> tuple[Path, float]:
-    """The file of what the detector of this fingerprint sees in labelled and pool images, and the seconds it took."""
+    """The folder of what the detector of this fingerprint sees in labelled and pool images, and the seconds it took."""
     ids = tuple(sorted(study.splits.labelled + study.splits.pool))
-    path = study.workspace.cached("inspections", fingerprint("inspection", detector, ids), ".npz")
-    receipt = path.with_suffix(".json")
-    if receipt.exists():
+    name = fingerprint("inspection", detector, ids)
+    path, receipt = (study.workspace.cached("inspections", name, ending) for ending in ("", ".json"))
+    if receipt.exists() and path.is_dir():
         current.get().skip("inspect", len(ids))
         return path, read_json(receipt)["seconds"]
     begun = time.monotonic()
-    _inspected(study, opened(), ids, f"{job.title} inspecting the pool", "inspect").save(path)
+    write_inspection(path, _inspected(study, opened(), ids, f"{job.title} inspecting the pool", "inspect"))
     spent = time.monotonic() - begun
     write_json(receipt, {"seconds": spent})
     return path, spent
@@ -155,11 +158,13 @@ def _inspection(job: Job, study: Study, detector: str, opened: Callable[[], Dete
 def _on_test(study: Study, detector: Detector, title: str) -> Evaluation:
     ids = study.splits.test
     seen = _inspected(study, detector, ids, f"{title} measuring on the test split", "test")
-    return evaluate(dict(zip(ids, seen.detections, strict=True)), study.truth(ids), study.dataset.classes)
+    found = {image_id: one for part in seen for image_id, one in zip(part.ids, part.detections, strict=True)}
+    return evaluate(found, study.truth(ids), study.dataset.classes)
 
 
-def _inspected(study: Study, detector: Detector, ids: tuple[ImageId, ...], title: str, kind: str) -> Inspection:
+def _inspected(study: Study, detector: Detector, ids: tuple[ImageId, ...], title: str,
+               kind: str) -> Iterator[Inspection]:
     with current.get().phase(title, kind, len(ids)) as advance:
-        seen = inspect(detector, study.store, ids)
-        advance(len(ids))
-    return seen
+        for part in parts(ids, PART):
+            yield inspect(detector, study.store, part)
+            advance(len(part))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from mgral.study.progress import current
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
-from tasks.source import divided, open_laboratory, open_source, representation
+from tasks.source import Sets, divided, open_laboratory, open_source, representation, whole
 from tasks.table import Filled, learn_from
 
 
@@ -67,8 +67,11 @@ def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Cho
 
 @step("choose batch")
 def choose_images(job: Job, trained: Trained, view: Path) -> Chosen:
-    """Lets a query strategy choose in one shot. Only a strategy that is an upper reference is shown the truth."""
-    return _by_strategy(job, job.strategy, Inspection.load(view))
+    """Lets a query strategy choose in one shot, from the whole pool.
+
+    Only a strategy that is an upper reference is shown the truth.
+    """
+    return _by_strategy(job, job.strategy, Inspection.load(view), whole)
 
 
 def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chosen, list[Iteration]]:
@@ -88,9 +91,9 @@ def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chos
     return chosen, [Iteration(**one) for one in found["iterations"]]
 
 
-def _by_strategy(job: Job, name: str, seen: Inspection) -> Chosen:
+def _by_strategy(job: Job, name: str, seen: Inspection, sets: Callable[[Job, Inspection], Sets] = divided) -> Chosen:
     begun = time.monotonic()
-    pool, known = divided(job, seen)
+    pool, known = sets(job, seen)
     truth = open_study(job).dataset.boxes if name == "rare_first" else None
     rng = np.random.default_rng(derived_seed(job.config.seed, name, job.cycle))
     ids = choose(name, PoolView(pool, known, seen, truth), job.config.study.budget, rng)
@@ -106,8 +109,8 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     records = [table.find(one) for one in filled.fingerprints]
     unlearned, known = learn_from(job, table, laboratory, source, records)
     cap = config.table.fallback_cap
-    pool, _ = divided(job, seen)
-    represent = representation(job, seen, pool, config.study.budget)
+    pool, labelled = divided(job, seen)
+    represent = representation(job, seen, pool, labelled, config.study.budget)
     reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))

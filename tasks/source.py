@@ -9,10 +9,13 @@ from pathlib import Path
 from mgral.config import SemisupConfig
 from mgral.data.dataset import Boxes, ImageId
 from mgral.errors import ConfigError, MemoryFault
+from mgral.files import read_json, write_json
 from mgral.inspection import Inspection
+from mgral.lookup.images import uncertainty
 from mgral.lookup.representation import Representation
+from mgral.lookup.shortlist import shortlist
 from mgral.lookup.store import Table
-from mgral.study.fingerprint import derived_seed
+from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.laboratory import FIGURES, Laboratory, experiment_kind, experiment_scope
 from mgral.study.opened import Job, device_of, open_study
 from mgral.study.progress import current
@@ -22,6 +25,9 @@ from tasks.detector import Trained, checkpoint_of, train_part
 from tasks.engine import flow_run_id
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker
+
+Sets = tuple[tuple[ImageId, ...], tuple[ImageId, ...]]
+"""Images that may be chosen, and labelled ones."""
 
 TRUE_TIMES = 4
 """How many times as long as an experiment a training with true labels takes, so that its gain is nearly all there."""
@@ -34,7 +40,8 @@ class Source:
     """Experiments of one kind, and the pool that their batches are drawn from.
 
     They start from the detector of fingerprint `start` at `checkpoint`, are told the boxes of `known`, and of images in
-    `given` when these are in the batch. Batches hold `budget` images of `pool`, described by what is `seen` of them.
+    `given` when these are in the batch. Batches hold `budget` images of `pool`, described by what is `seen` of them and
+    of the images in `labelled`.
     """
 
     name: str
@@ -44,6 +51,7 @@ class Source:
     given: Mapping[ImageId, Boxes]
     config: SemisupConfig
     pool: tuple[ImageId, ...]
+    labelled: tuple[ImageId, ...]
     seen: Inspection
     budget: int
 
@@ -54,37 +62,36 @@ def open_source(job: Job, trained: Trained, seen: Inspection) -> Source:
     Raises:
         ConfigError: too few labelled images to play a pool with.
     """
-    config, boxes, (pool, _) = job.config, boxes_before(job), divided(job, seen)
+    config, boxes, (pool, known) = job.config, boxes_before(job), divided(job, seen)
     source = Source(config.table.source, trained.fingerprint, checkpoint_of(job, trained), boxes, {}, config.semisup,
-                    pool, seen, config.study.budget)
+                    pool, known, seen, config.study.budget)
     if source.name == "semisupervised":
         return source
     part = train_part(job, trained)
-    known = {image_id: boxes[image_id] for image_id in part.labelled}
-    source = replace(source, start=part.fingerprint, checkpoint=part.checkpoint, known=known,
+    source = replace(source, start=part.fingerprint, checkpoint=part.checkpoint,
+                     known={image_id: boxes[image_id] for image_id in part.labelled},
                      config=_supervised(config.semisup))
     if source.name == "student":
         return replace(source, given=_pseudo_labels(seen, pool, config.table.pseudo_label))
-    played = tuple(image_id for image_id in sorted(boxes) if image_id not in known)
+    played = tuple(image_id for image_id in sorted(boxes) if image_id not in source.known)
     if len(played) < FEWEST_PLAYED:
         raise ConfigError(f"table.source: expected at least {2 * FEWEST_PLAYED} labelled images to play a pool with "
                           f"half of them, got {len(boxes)}; take another source for this cycle")
-    view = Inspection.load(part.view).of(sorted(boxes))
-    return replace(source, given={image_id: boxes[image_id] for image_id in played}, pool=played, seen=view,
-                   budget=len(played) // 2)
+    return replace(source, given={image_id: boxes[image_id] for image_id in played}, pool=played,
+                   labelled=part.labelled, seen=Inspection.load(part.view), budget=len(played) // 2)
 
 
 def true_source(job: Job, trained: Trained, seen: Inspection) -> Source:
     """Trainings with the batch's true labels, from the cycle's detector: what a simulated study may check itself by."""
-    config, (pool, _) = job.config, divided(job, seen)
+    config, (pool, known) = job.config, divided(job, seen)
     longer = config.semisup.model_copy(update={"steps": TRUE_TIMES * config.semisup.steps})
     return Source("truth", trained.fingerprint, checkpoint_of(job, trained), boxes_before(job),
-                  open_study(job).truth(pool), _supervised(longer), pool, seen, config.study.budget)
+                  open_study(job).truth(pool), _supervised(longer), pool, known, seen, config.study.budget)
 
 
-def representation(job: Job, seen: Inspection, pool: Sequence[ImageId], budget: int) -> Representation:
-    """How batches of images of a pool are described to the estimator, relative to all other images that were seen."""
-    known = sorted({*seen.ids} - {*pool})
+def representation(job: Job, seen: Inspection, pool: Sequence[ImageId], known: Sequence[ImageId],
+                   budget: int) -> Representation:
+    """How batches of images of a pool are described to the estimator, relative to the images that are labelled."""
     config = job.config.table
     return Representation(config.representation, seen, pool, known, budget,
                           derived_seed(job.config.seed, "representation"), config.whitening)
@@ -117,7 +124,14 @@ def open_laboratory(job: Job, trained: Trained, table: Table, source: Source) ->
                       flow_run_id())
 
 
-def divided(job: Job, view: Inspection) -> tuple[tuple[ImageId, ...], tuple[ImageId, ...]]:
+def divided(job: Job, view: Inspection) -> Sets:
+    """The images that table and search look at, the shortlist if there is to be one, and those labelled already."""
+    pool, known = whole(job, view)
+    size = job.config.table.shortlist
+    return (pool if size is None or size >= len(pool) else _shortlisted(job, view, pool, known, size)), known
+
+
+def whole(job: Job, view: Inspection) -> Sets:
     """The images that the detector was shown: those that may be chosen, and those that are labelled already."""
     boxes = boxes_before(job)
     return (tuple(image_id for image_id in view.ids if image_id not in boxes),
@@ -128,6 +142,18 @@ def boxes_before(job: Job) -> dict[ImageId, Boxes]:
     """What is labelled when the cycle begins."""
     study = open_study(job)
     return labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+
+
+def _shortlisted(job: Job, view: Inspection, pool: Sequence[ImageId], known: tuple[ImageId, ...],
+                 size: int) -> tuple[ImageId, ...]:
+    """Made once for an inspection and its labelled images, then read from the cache."""
+    seed = derived_seed(job.config.seed, "shortlist")
+    path = job.workspace.cached("shortlists", fingerprint("shortlist", view.name, known, size, seed), ".json")
+    if not path.exists():
+        rows = shortlist(view.embedding, view.rows(known), size, seed, uncertainty(view))
+        write_json(path, [view.ids[row] for row in rows])
+        current.get().note(f"{job.title} {size:,} of {len(pool):,} images shortlisted.")
+    return tuple(read_json(path))
 
 
 def _supervised(config: SemisupConfig) -> SemisupConfig:

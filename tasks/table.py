@@ -17,6 +17,7 @@ from mgral.lookup.estimator import Estimator, make_estimator
 from mgral.lookup.fidelity import better_half, noise_of, settle
 from mgral.lookup.history import Lessons, lessons
 from mgral.lookup.quality import Quality, spearman
+from mgral.lookup.representation import Representation
 from mgral.lookup.sequential import CANDIDATES, ROUND, next_batches
 from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
@@ -80,7 +81,7 @@ def fill_table(job: Job, trained: Trained, view: Path) -> Filled:
 def learn_from(job: Job, table: Table, laboratory: Laboratory, source: Source,
                records: Sequence[Record]) -> tuple[Estimator, Lessons]:
     """An estimator, not yet taught, and what there is to teach it: these records, and earlier ones where they help."""
-    represent = representation(job, source.seen, source.pool, source.budget)
+    represent = _described(job, source)
     unlearned = make_estimator(job.config.table, represent, derived_seed(job.config.seed, "estimator"))
     settled = settle(records, job.config.table)
     earlier = _earlier(job, table, laboratory, source) if job.config.table.history else []
@@ -159,15 +160,12 @@ class _Filling:
         unlearned, known = learn_from(self.job, table, self.laboratory, self.source, records)
         drawn = self._designed(CANDIDATES, "spread", f"round {len(batches)}")
         candidates = [one for one in dict.fromkeys(drawn) if one not in set(batches)]
-        source = self.source
-        represent = representation(self.job, source.seen, source.pool, source.budget)
-        return next_batches(represent, known.teach(unlearned), candidates, count)
+        return next_batches(_described(self.job, self.source), known.teach(unlearned), candidates, count)
 
     def _designed(self, count: int, design: str, name: str) -> list[Batch]:
         source, seed = self.source, derived_seed(self.job.config.seed, name, self.laboratory.snapshot)
         settings = self.config.model_copy(update={"design": design, "records": count})
-        known = sorted({*source.seen.ids} - {*source.pool})
-        return design_batches(settings, source.seen, source.pool, known, source.budget, seed)
+        return design_batches(settings, source.seen, source.pool, source.labelled, source.budget, seed)
 
 
 def _judged(job: Job, trained: Trained, table: Table, laboratory: Laboratory, source: Source, seen: Inspection,
@@ -202,9 +200,9 @@ def _true_rank(job: Job, trained: Trained, table: Table, seen: Inspection, estim
     """Rank correlation of the estimate with what true labels bring, on batches that are no records."""
     source, count = true_source(job, trained, seen), job.config.study.true_gains
     settings = job.config.table.model_copy(update={"design": "spread", "records": 2 * count + len(measured)})
-    known = sorted({*seen.ids} - {*source.pool})
     seed = derived_seed(job.config.seed, "true gains", trained.snapshot)
-    batches = [one for one in dict.fromkeys(design_batches(settings, seen, source.pool, known, source.budget, seed))
+    batches = [one for one in dict.fromkeys(design_batches(settings, seen, source.pool, source.labelled, source.budget,
+                                                               seed))
                if one not in measured][:count]
     laboratory = open_laboratory(job, trained, table, source)
     with current.get().phase(f"{job.title} true gains", "true gain", len(batches)) as advance:
@@ -212,7 +210,7 @@ def _true_rank(job: Job, trained: Trained, table: Table, seen: Inspection, estim
         for record in laboratory.measure_all(batches, "truth", patient=False):
             gains[record.image_ids] = record.map
             advance(1)
-    estimates = estimator.predict(representation(job, seen, source.pool, source.budget)(batches)).value
+    estimates = estimator.predict(_described(job, source)(batches)).value
     return spearman(np.array([gains[one] for one in batches]), estimates)
 
 
@@ -221,19 +219,23 @@ def _earlier(job: Job, table: Table, laboratory: Laboratory, source: Source) -> 
 
     Left out are cycles with fewer than 4 whole batches, and batches of images that are not looked at today.
     """
-    study, found = open_study(job), []
+    study, found, today = open_study(job), [], {*source.pool, *source.labelled}
     alike = table.records(kind=laboratory.kind, origin="design")
     for cycle in range(1, job.cycle):
         records = [one for one in alike if (one.study, one.strategy, one.cycle) == (job.config.study.name, job.strategy,
                                                                                     cycle)
-                   and set(one.image_ids) <= set(source.seen.ids)]
+                   and today.issuperset(one.image_ids)]
         if len({one.image_ids for one in records}) < FEWEST:
             continue
         boxes = labelled(study.workspace, job.strategy, cycle - 1, study.dataset)
-        represent = representation(job, source.seen, sorted({*source.seen.ids} - {*boxes}), source.budget)
+        represent = representation(job, source.seen, sorted(today - {*boxes}), sorted(boxes), source.budget)
         settled = settle(records, job.config.table)
         found.append((represent(settled.batches), settled))
     return found
+
+
+def _described(job: Job, source: Source) -> Representation:
+    return representation(job, source.seen, source.pool, source.labelled, source.budget)
 
 
 def _row(record: Record) -> dict[str, object]:

@@ -47,6 +47,13 @@ def test_the_same_strategy_twice_is_refused(tmp_path):
         read_config(write(tmp_path, "study: {strategy: mgral, baselines: [mgral]}\n"))
 
 
+def test_a_shortlist_smaller_than_the_budget_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match=r"expected a table\.shortlist of at least study\.budget, 40 images, got 39; "
+                                          r"raise it or leave it out$"):
+        read_config(write(tmp_path, "table: {shortlist: 39}\nstudy: {budget: 40}\n"))
+    assert read_config(write(tmp_path, "table: {shortlist: 40}\nstudy: {budget: 40}\n")).table.shortlist == 40
+
+
 def test_a_choice_outside_the_list_names_the_choices(tmp_path):
     with pytest.raises(ConfigError, match=r"table\.design: expected 'random', 'spread' or 'sequential', got 'sprad'"):
         read_config(write(tmp_path, "table: {design: sprad}\n"))

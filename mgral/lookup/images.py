@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from mgral.arrays import copied
 from mgral.data.dataset import ImageId
-from mgral.inspection import Inspection
+from mgral.inspection import BLOCK, Inspection
 
 LEAST_SCORE = 0.05
 """Detections below it are not counted: a detector keeps a long tail of them that says nothing."""
 NEAR = 0.25
 """Images closer than this share of the root-mean-square distance between two images are taken for copies."""
+LOCATION_BLOCK = 1024
+"""Images whose locations are looked at together: each has K × C scores."""
 BARRED = 1e6
 """What a copy is worth less: more than any gain, yet finite, so that copies are taken when nothing else is left."""
 
 
 def class_mass(inspection: Inspection) -> np.ndarray:
     """Expected objects of each class in each image (N, C): the scores of its detections, summed."""
-    mass = np.zeros((len(inspection.ids), inspection.class_scores.shape[2]))
-    for row, detections in enumerate(inspection.detections):
-        kept = detections.above(LEAST_SCORE)
-        np.add.at(mass[row], kept.labels, kept.scores)
-    return mass
+    return _by_class(inspection, lambda scores: scores)
 
 
 def detection_entropy(inspection: Inspection) -> np.ndarray:
@@ -31,11 +30,12 @@ def detection_entropy(inspection: Inspection) -> np.ndarray:
 
     Unlike the entropy of locations it counts an object once, and an image in which nothing is found has none.
     """
-    entropy = np.zeros((len(inspection.ids), inspection.class_scores.shape[2]))
-    for row, detections in enumerate(inspection.detections):
-        kept = detections.above(LEAST_SCORE)
-        np.add.at(entropy[row], kept.labels, _binary_entropy(kept.scores))
-    return entropy
+    return _by_class(inspection, _binary_entropy)
+
+
+def uncertainty(inspection: Inspection) -> np.ndarray:
+    """Entropy in nats (N,) of each image's detections, all classes together; memory for one block."""
+    return np.concatenate([detection_entropy(block).sum(axis=1) for block in inspection.blocks()])
 
 
 def location_entropy(inspection: Inspection) -> np.ndarray:
@@ -45,20 +45,35 @@ def location_entropy(inspection: Inspection) -> np.ndarray:
 
 def image_entropy(inspection: Inspection) -> np.ndarray:
     """Entropy (N,) of an image: over its classes the sum, over its K locations the mean."""
-    return location_entropy(inspection).sum(axis=2).mean(axis=1)
+    return location_summary(inspection)[:, 0]
+
+
+def location_summary(inspection: Inspection) -> np.ndarray:
+    """Entropy of the locations, summed up image by image (N, 2 + C); memory for one block.
+
+    Mean and largest over the K locations of the sum over the classes, then the mean over the locations class by class.
+    """
+    return np.concatenate([_summary(location_entropy(block)) for block in inspection.blocks(LOCATION_BLOCK)])
 
 
 def principal(embedding: np.ndarray, count: int) -> np.ndarray:
     """The embedding (N, d) on its first principal axes (N, ≤ count), each scaled to deviation 1.
 
-    Axes along which nothing varies are left out, but for the first. Signs are fixed: a principal axis has none.
+    Axes along which nothing varies are left out, but for the first. Signs are fixed: a principal axis has none. Takes
+    memory for a block beside the result; the covariance is summed in float64.
     """
-    centred = embedding.astype(float) - embedding.mean(axis=0, dtype=float)
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    mean, blocks = embedding.mean(axis=0, dtype=float), range(0, len(embedding), BLOCK)
+
+    def centred(start: int) -> np.ndarray:
+        return embedding[start:start + BLOCK].astype(float) - mean
+
+    covariance = sum(part.T @ part for part in map(centred, blocks)) / len(embedding)
+    variances, axes = np.linalg.eigh(covariance)
     order = np.argsort(-variances)[:count]
     kept = order[:max(1, int((variances[order] > 1e-9 * variances.max()).sum()))]
     axes = axes[:, kept] * np.sign(axes[np.abs(axes[:, kept]).argmax(axis=0), kept])
-    return centred @ axes / np.sqrt(np.maximum(variances[kept], np.finfo(float).tiny))
+    axes /= np.sqrt(np.maximum(variances[kept], np.finfo(float).tiny))
+    return np.concatenate([part @ axes for part in map(centred, blocks)])
 
 
 class Copies:
@@ -72,14 +87,14 @@ class Copies:
         self.penalty = np.zeros(len(pool))
         self._embedding = np.zeros((len(pool), 0), dtype=np.float32)
         if inspection is not None:
-            embedding = inspection.embedding[inspection.rows(pool)]
+            embedding = copied(inspection.embedding, inspection.rows(pool))
             mean = embedding.mean(axis=0)
             self._embedding = embedding - mean
             self._squares = (self._embedding**2).sum(axis=1)
             # The mean squared distance of two points is twice that of one from the mean.
             self._near = NEAR**2 * 2 * self._squares.mean()
             seen = [image_id for image_id in labelled if image_id in inspection.row]
-            for one in inspection.embedding[inspection.rows(seen)] - mean:
+            for one in copied(inspection.embedding, inspection.rows(seen)) - mean:
                 self._mark(one)
 
     def take(self, row: int) -> None:
@@ -90,6 +105,20 @@ class Copies:
     def _mark(self, embedding: np.ndarray) -> None:
         # |x - y|² by a product, ten times as fast as by differences; around the mean its rounding is far below `_near`.
         self.penalty[self._squares - 2 * (self._embedding @ embedding) + embedding @ embedding < self._near] = BARRED
+
+
+def _by_class(inspection: Inspection, weigh: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """What the scores of an image's detections weigh, summed class by class (N, C)."""
+    found, shape = inspection.detections, (len(inspection.ids), inspection.class_scores.shape[2])
+    kept = np.flatnonzero(found.scores >= LEAST_SCORE)
+    cells = found.images[kept] * shape[1] + found.labels[kept]
+    summed = np.bincount(cells, weigh(found.scores[kept]), shape[0] * shape[1])
+    return summed.astype(float, copy=False).reshape(shape)  # numpy counts in integers where there is nothing
+
+
+def _summary(entropy: np.ndarray) -> np.ndarray:
+    whole = entropy.sum(axis=2)
+    return np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
 
 
 def _binary_entropy(scores: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from mgral.config import Block as BlockName
 from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
 from mgral.lookup.described import Described
-from mgral.lookup.images import class_mass, location_entropy, principal
+from mgral.lookup.images import class_mass, location_summary, principal
 from mgral.lookup.index import clusters, nearest
 
 AXES = 8
@@ -111,9 +111,7 @@ class Representation:
 
     @cached_property
     def _entropies(self) -> np.ndarray:
-        entropy = location_entropy(self._inspection)
-        whole = entropy.sum(axis=2)
-        return np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
+        return location_summary(self._inspection)
 
     def _describe(self, members: np.ndarray, sizes: np.ndarray) -> Described:
         """Of M batches of these sizes (M), whose images come one after the other; they are sorted in place."""

@@ -31,3 +31,18 @@ def test_the_estimator_benchmark_compares_before_it_measures():
     assert set(found["raw"]["plain"]) == set(found["raw"]["kept"]) == estimators
     assert set(found["raw"]["largest_difference"]) == {"description", *estimators}
     assert found["ratio"] == min(found["raw"]["plain"].values())
+
+
+def test_the_scaling_benchmark_goes_from_embeddings_to_a_batch():
+    command = [sys.executable, "benchmarks/scaling.py", "--images", "700", "--shortlist", "200", "--budget", "20",
+               "--records", "8", "--iterations", "2", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["name"], found["goal"]) == ("scaling", 1)
+    (size,) = found["raw"]
+    counts = {"images": 700, "labelled": 70, "shortlist": 200, "budget": 20, "records": 8}
+    assert {name: size[name] for name in counts} == counts
+    assert list(size["seconds"]) == ["import", "open", "shortlist", "design", "representation", "fit", "search",
+                                     "controls"]
+    assert sum(size["seconds"].values()) <= size["total_seconds"] + 0.1
+    assert 0 < size["anonymous_mb"] <= size["peak_mb"]

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from mgral.inspection import Detections, Inspection
-from mgral.lookup.images import class_mass, detection_entropy, image_entropy, location_entropy, principal
+from mgral.lookup.images import (
+    LEAST_SCORE,
+    class_mass,
+    detection_entropy,
+    image_entropy,
+    location_entropy,
+    location_summary,
+    principal,
+    uncertainty,
+)
 from tests.lookup.pools import inspection
 
 
@@ -46,3 +55,42 @@ def test_axes_along_which_nothing_varies_are_left_out():
     line = np.arange(5.0)[:, None] * [1, 2, 0]
     assert principal(line, 3).shape == (5, 1)
     assert principal(np.ones((4, 3)), 2).tolist() == [[0], [0], [0], [0]]
+
+
+def by_hand(image):
+    """Mass and entropy (C,) of an image, detection by detection."""
+    mass, entropy = np.zeros(4), np.zeros(4)
+    for score, label in zip(image.scores.astype(float), image.labels, strict=True):
+        if score >= LEAST_SCORE:
+            mass[label] += score
+            entropy[label] -= score * np.log(score) + (1 - score) * np.log1p(-score)
+    return mass, entropy
+
+
+def test_flat_detections_give_what_a_loop_gives():
+    seen = inspection(60)
+    mass, entropy = zip(*(by_hand(one) for one in seen.detections), strict=True)
+    np.testing.assert_allclose(class_mass(seen), mass, rtol=1e-12)
+    np.testing.assert_allclose(detection_entropy(seen), entropy, rtol=1e-9)
+
+
+def test_blocks_change_no_figure(monkeypatch):
+    seen = inspection(60)
+    whole = [principal(seen.embedding, 5), uncertainty(seen), location_summary(seen)]
+    np.testing.assert_array_equal(whole[1], detection_entropy(seen).sum(axis=1))
+    entropy = location_entropy(seen)
+    np.testing.assert_array_equal(whole[2], np.column_stack([
+        entropy.sum(axis=2).mean(axis=1), entropy.sum(axis=2).max(axis=1), entropy.mean(axis=1)]))
+    monkeypatch.setattr("mgral.lookup.images.BLOCK", 7)
+    monkeypatch.setattr("mgral.lookup.images.LOCATION_BLOCK", 7)
+    np.testing.assert_allclose(principal(seen.embedding, 5), whole[0], rtol=1e-9, atol=1e-12)
+    np.testing.assert_array_equal(location_summary(seen), whole[2])
+
+
+def test_principal_components_are_those_of_the_whole_covariance():
+    points = inspection(60).embedding
+    centred = points.astype(float) - points.astype(float).mean(axis=0)
+    left, _, _ = np.linalg.svd(centred, full_matrices=False)
+    slow = left[:, :3] * 60**0.5
+    made = principal(points, 3)
+    np.testing.assert_allclose(made, slow * np.sign((made * slow).sum(axis=0)), atol=1e-9)
