@@ -20,7 +20,8 @@ def planned_work(job: Job) -> Counter[str]:
     work = Counter(train=config.training.steps * detectors, test=len(splits.test) * detectors,
                    inspect=(len(splits.pool) + len(splits.labelled)) * study.cycles * len(strategies))
     if "mgral" in strategies:
-        work.update(experiment=config.table.records * study.cycles, search=config.search.iterations * study.cycles)
+        experiments = config.table.records + config.search.check
+        work.update(experiment=experiments * study.cycles, search=config.search.iterations * study.cycles)
     return work
 
 
