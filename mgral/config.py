@@ -237,7 +237,9 @@ class SearchConfig(Section):
     `always` is the paper's: it searches any table."""
     controls: bool = True
     """Let simpler searches try the same estimator with as many queries, and report what they reach."""
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.25
+    """Of the entropy of the first draw, times √budget and the size of the advantages, as the gradient of a batch grows:
+    keeps the agent from settling early. The paper has none."""
     clip_norm: Positive = 1.0
     pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"
     """In which order the recurrent agent reads the pool; `similarity` walks from neighbour to neighbour."""

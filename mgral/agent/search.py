@@ -154,20 +154,22 @@ class Search:
         advantage, self.reference = advantages(values, self.reference, config.baseline, config.baseline_decay)
         if config.baseline == "rloo":
             advantage = standardised(advantage)
-        spread = entropy(scores)
-        log_pi = log_prob(scores, rows.to(scores.device))
-        norm = self._step(loss(log_pi, advantage.to(log_pi)) - config.entropy_weight * spread)
+        norm, spread = self._step(scores, rows.to(scores.device), advantage)
         self.iteration += 1
         self._remember(batches, values)
-        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference,
-                         float(spread.detach()), norm, self.memory[0][0], time.perf_counter() - begun)
+        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference, spread, norm,
+                         self.memory[0][0], time.perf_counter() - begun)
 
-    def _step(self, objective: Tensor) -> float:
+    def _step(self, scores: Tensor, rows: Tensor, advantage: Tensor) -> tuple[float, float]:
+        """Moves the policy; gives the norm of the gradient and the entropy."""
+        A = scores.double()  # sums over the pool lose three digits of the gradient in float32
+        spread, weight = entropy(A), self.config.entropy_weight * self.budget**0.5
+        objective = loss(log_prob(A, rows), advantage.to(A)) - weight * float(advantage.square().mean().sqrt()) * spread
         self.optimizer.zero_grad()
         objective.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip_norm)
         self.optimizer.step()
-        return float(norm)
+        return float(norm), float(spread.detach())
 
     def _polished(self, choice: Choice, judge: Reward) -> Choice:
         if not self.config.polish:

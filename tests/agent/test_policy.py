@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from mgral.agent.gradient import log_prob, loss
 from mgral.agent.policy import Policy
 from tests import oracles
 
@@ -43,6 +44,23 @@ def test_the_folded_recurrence_is_the_stepwise_one_gradients_included(dtype, tol
 @pytest.mark.parametrize("mode", MODES[1:])
 def test_so_it_is_in_every_mode(mode):
     compare(policy(**mode), IMAGES, torch.float64, 1e-12)
+
+
+@pytest.mark.parametrize("mode", [{}, {"segments": 2}, {"bidirectional": True}, {"images": 5},
+                                  {"images": 5, "segments": 2, "bidirectional": True}])
+def test_the_policy_gradient_is_that_of_the_expected_reward_by_enumeration(mode):
+    """A pool of 5, all ordered batches of 2, scored and drawn from the definitions; every parameter in every mode."""
+    made = policy(**mode)
+    embedding = torch.randn(5, 8, generator=seeded(1)).double()
+    rows = torch.tensor(oracles.ordered_batches(5, 2))
+    rewards = torch.randn(5, 5, generator=seeded(2)).double()[rows[:, 0], rows[:, 1]]
+    chances = oracles.policy_scores(made, embedding).softmax(0)
+    first, second = chances[rows[:, 0]], chances[rows[:, 1]]
+    expected = torch.autograd.grad((first * second / (1 - first) * rewards).sum(), list(made.parameters()))
+    log_pi = log_prob(made.scores(embedding), rows)
+    weights = (log_pi.exp() * rewards).detach() * len(rows)  # every batch drawn as often as is likely
+    for got, wanted in zip(torch.autograd.grad(-loss(log_pi, weights), list(made.parameters())), expected, strict=True):
+        torch.testing.assert_close(got, wanted, atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("mode", [{}, {"bidirectional": True}])
