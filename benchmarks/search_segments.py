@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 
 from search import Case, hardware, np, torch
 
@@ -36,13 +37,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     case = Case(options.pool, options.budget, options.batches, 0, options.segments)
     differences = case.compared()
+    begun = time.process_time()
     ours = case.seconds(options.iterations)
+    spent = (time.process_time() - begun) / (1 + len(ours))
     reference = [case.reference.iterate() for _ in range(options.repeats)]
     ratio = round(float(np.median(reference) / np.median(ours)), 2)
     found = quality(options)
-    raw = {"ours_s": round(float(np.median(ours)), 4), "reference_s": round(float(np.median(reference)), 3),
-           **case.parts(), "differences": differences, **found, "pool": options.pool, "budget": options.budget,
-           "batches": options.batches, "segments": options.segments, "threads": options.threads, **hardware()}
+    raw = {"ours_s": round(float(np.median(ours)), 4), "ours_cpu_s": round(spent, 4),
+           "reference_s": round(float(np.median(reference)), 3), **case.parts(), "differences": differences, **found,
+           "pool": options.pool, "budget": options.budget, "batches": options.batches, "segments": options.segments,
+           "threads": options.threads, **hardware()}
     if not options.json:
         print(f"{'ours, an iteration in segments':40}{raw['ours_s']:9.3f} s")
         print(f"{'nn.LSTMCell, an iteration':40}{raw['reference_s']:9.3f} s")
