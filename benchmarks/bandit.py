@@ -5,8 +5,9 @@
 200 images of 256 numbers, batches of 20, a batch worth the mean of its images: worths are either linear in 16 hidden
 factors of the embedding (`smooth`) or have nothing to do with it (`arbitrary`: every image must be learnt by heart).
 Figures are shares of the optimum's lead over a random batch. The shipped settings value 60 × 32 batches; the paper's
-one an iteration (its learning rate and printed baseline), `--paper` iterations: by default as many batches in all. The
-last line is one JSON object; `ratio` is the least final choice of the shipped settings on the smooth task.
+one an iteration (its learning rate and printed baseline), `--paper` iterations, by default as many batches in all, and
+on the smooth task only. The last line is one JSON object; `ratio` is the least final choice of the shipped settings on
+the smooth task.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ def main() -> None:
     parser.add_argument("--paper", type=int, default=1920)
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
-    variants = {**VARIANTS, "paper": {**PAPER, "iterations": options.paper}}
+    paper = {"paper": {**PAPER, "iterations": options.paper}}
     found: dict[str, dict[str, dict]] = {}
-    for task in ("smooth", "arbitrary"):
+    for task, variants in {"smooth": {**VARIANTS, **paper}, "arbitrary": VARIANTS}.items():
         for name, settings in variants.items():
             found.setdefault(task, {})[name] = one = summary(task, SearchConfig(**settings), options.seeds)
             if not options.json:
