@@ -201,15 +201,35 @@ class SemisupConfig(Section):
 
 
 Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]
+RELATIVE = ("histogram", "uncertainty", "diversity")
+"""Blocks that mean the same whichever detector looked."""
 
 
 class TableConfig(Section):
     """The lookup table: which experiments are run beforehand, what is measured, how a batch is described."""
 
     records: Annotated[int, Field(ge=4)] = 12
-    design: Literal["random", "spread"] = "spread"
-    reward: Literal["map", "ap50", "balanced_loss"] = "balanced_loss"
-    """What an experiment is worth; `balanced_loss` is minus the class-balanced loss. mAP is always recorded."""
+    design: Literal["random", "spread", "sequential"] = "spread"
+    """Which batches are measured; `sequential` spreads half of them, then goes where the estimator is least sure or
+    most hopeful."""
+    source: Literal["semisupervised", "student", "labelled"] = "semisupervised"
+    """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper); a detector of
+    half of the labels with the batch labelled by the cycle's detector; or that detector with batches of the other half,
+    played as a pool, and their own labels."""
+    pseudo_label: Fraction = 0.3
+    """Least score of the detections that the source `student` takes for labels."""
+    reward: Literal["map", "ap50", "soft_ap", "loss", "balanced_loss"] = "balanced_loss"
+    """What an experiment is worth; the losses count with a minus. All of them are always recorded."""
+    measurements: AtLeastOne = 1
+    """Times that a training is measured, at equal distances, the last at its end."""
+    average: AtLeastOne = 1
+    """Last measurements whose mean is the reward."""
+    rungs: tuple[AtLeastOne, ...] = ()
+    """After which of its measurements the less promising half of the trainings stops (successive halving)."""
+    repeats: Count = 2
+    """Batches that are measured once more with another seed, to tell what a reward varies by from run to run."""
+    history: bool = False
+    """Also learn from the records of earlier cycles, where that foretells this cycle's records better."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
     estimator: Literal["inverse_distance", "ridge"] = "ridge"
     metric: Literal["l2", "cosine"] = "l2"
@@ -218,6 +238,22 @@ class TableConfig(Section):
     """Most real experiments that a cycle's search may ask for."""
     at_once: AtLeastOne | Literal["auto"] = "auto"
     """Experiments at the same time, each in a process of its own; `auto` takes what cores and memory allow."""
+
+    @model_validator(mode="after")
+    def _settings_fit_together(self) -> TableConfig:
+        if self.average > self.measurements:
+            raise ValueError(f"expected an average of at most {self.measurements} measurements, got {self.average}")
+        if list(self.rungs) != sorted({*self.rungs}) or any(one >= self.measurements for one in self.rungs):
+            raise ValueError(f"expected rungs that rise and lie before the last of {self.measurements} measurements, "
+                             f"got {list(self.rungs)}")
+        if self.source == "labelled":
+            if self.fallback_cap:
+                raise ValueError(f"expected a fallback_cap of 0 with the source labelled, got {self.fallback_cap}: "
+                                 "nobody knows the true labels of the batches that a search draws")
+            if not set(self.representation) <= {*RELATIVE}:
+                raise ValueError(f"expected a representation of {', '.join(RELATIVE)} with the source labelled, got "
+                                 f"{', '.join(self.representation)}: embeddings of two detectors cannot be compared")
+        return self
 
 
 class SearchConfig(Section):
@@ -279,6 +315,9 @@ class StudyConfig(Section):
     budget: AtLeastOne = 40
     """Images annotated in each cycle."""
     oracle: Literal["simulated"] = "simulated"
+    true_gains: Count = 0
+    """Batches of each cycle whose true gain on the test split is measured, to set it beside the table's estimates; only
+    a simulated oracle knows it, and nothing is chosen by it."""
 
     @model_validator(mode="after")
     def _strategies_differ(self) -> StudyConfig:
@@ -317,6 +356,13 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     study: StudyConfig = StudyConfig()
     semisup_study: SemisupStudyConfig = SemisupStudyConfig()
+
+    @model_validator(mode="after")
+    def _check_can_be_measured(self) -> Config:
+        if self.search.check and self.table.source == "labelled":
+            raise ValueError("expected search.check false with the source labelled, got true: nobody knows the true "
+                             "labels of the batch that a search chooses")
+        return self
 
 
 def read_config(path: Path) -> Config:

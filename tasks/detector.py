@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mgral.data.dataset import ImageId
 from mgral.detection.building import build_detector, load_checkpoint, save_checkpoint
@@ -64,23 +66,30 @@ def train_detector(job: Job, after: int) -> Trained:
 @step("inspect pool")
 def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
     """What the detector sees in each labelled and pool image: the file that holds it, and the seconds it took."""
-    study, progress = open_study(job), current.get()
-    ids = tuple(sorted(study.splits.labelled + study.splits.pool))
-    name = fingerprint("inspection", trained.fingerprint, ids)
-    path = study.workspace.cached("inspections", name, ".npz")
-    receipt = path.with_suffix(".json")
-    if receipt.exists():
-        progress.skip("inspect", len(ids))
-        return path, read_json(receipt)["seconds"]
-    begun = time.monotonic()
-    _inspected(study, open_detector(job, trained), ids, f"{job.title} inspecting the pool", "inspect").save(path)
-    spent = time.monotonic() - begun
-    write_json(receipt, {"seconds": spent})
-    return path, spent
+    return _inspection(job, open_study(job), trained.fingerprint,
+                       lambda: load_checkpoint(checkpoint_of(job, trained), device_of(job.config)))
 
 
-def open_detector(job: Job, trained: Trained) -> Detector:
-    return load_checkpoint(checkpoint_of(job, trained), device_of(job.config))
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A detector trained on some of the labelled images, and the file of what it sees in all of them and the pool."""
+
+    fingerprint: str
+    checkpoint: Path
+    labelled: tuple[ImageId, ...]
+    view: Path
+
+
+def train_part(job: Job, trained: Trained) -> Part:
+    """Trains on a half of what the cycle's detector was trained on, drawn at random, and inspects with it."""
+    study, config = open_study(job), job.config
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    rng = np.random.default_rng(derived_seed(config.seed, "part", trained.snapshot))
+    drawn = tuple(sorted(str(one) for one in rng.permutation(sorted(boxes))[:-(-len(boxes) // 2)]))
+    name = fingerprint("part", trained.fingerprint, drawn)
+    detector = _trained(job, study, {one: boxes[one] for one in drawn}, trained.snapshot, name, f"{job.title} part:")
+    return Part(name, study.workspace.cached("detectors", name, ".pth"), drawn,
+                _inspection(job, study, name, lambda: detector)[0])
 
 
 def checkpoint_of(job: Job, trained: Trained) -> Path:
@@ -126,6 +135,21 @@ def _trained(job: Job, study: Study, boxes: Mapping, snapshot: str, name: str, t
         save_checkpoint(path, detector)
         interim.unlink(missing_ok=True)
     return detector
+
+
+def _inspection(job: Job, study: Study, detector: str, opened: Callable[[], Detector]) -> tuple[Path, float]:
+    """The file of what the detector of this fingerprint sees in labelled and pool images, and the seconds it took."""
+    ids = tuple(sorted(study.splits.labelled + study.splits.pool))
+    path = study.workspace.cached("inspections", fingerprint("inspection", detector, ids), ".npz")
+    receipt = path.with_suffix(".json")
+    if receipt.exists():
+        current.get().skip("inspect", len(ids))
+        return path, read_json(receipt)["seconds"]
+    begun = time.monotonic()
+    _inspected(study, opened(), ids, f"{job.title} inspecting the pool", "inspect").save(path)
+    spent = time.monotonic() - begun
+    write_json(receipt, {"seconds": spent})
+    return path, spent
 
 
 def _on_test(study: Study, detector: Detector, title: str) -> Evaluation:

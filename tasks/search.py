@@ -15,18 +15,20 @@ from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json, writing
 from mgral.inspection import Inspection
 from mgral.lookup.controls import compare
+from mgral.lookup.fidelity import reward_of
 from mgral.lookup.reward import TableReward
 from mgral.lookup.store import Table, open_table
 from mgral.report.search import draw_search, write_search
 from mgral.strategies import PoolView, choose
 from mgral.study.fingerprint import derived_seed, fingerprint
-from mgral.study.laboratory import Laboratory, reward_of
+from mgral.study.laboratory import Laboratory
 from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
-from tasks.table import Filled, divided, fitted, open_laboratory, representation
+from tasks.source import divided, open_laboratory, open_source, representation
+from tasks.table import Filled, learn_from
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +106,16 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
               interim: Path) -> tuple[Chosen, list[Iteration]]:
     begun, config = time.monotonic(), job.config
     before = torch.load(interim, weights_only=True) if interim.exists() else {"spent": 0.0, "facts": []}
-    laboratory = open_laboratory(job, trained, table)
-    represent = representation(job, seen)
+    source = open_source(job, trained, seen)
+    laboratory = open_laboratory(job, trained, table, source)
     records = [table.find(one) for one in filled.fingerprints]
+    unlearned, known = learn_from(job, table, laboratory, source, records)
     cap = config.table.fallback_cap
-    reward = TableReward(represent, fitted(config.table, represent, records),
-                         _experiment(job, laboratory, "fallback"), cap,
+    pool, _ = divided(job, seen)
+    represent = representation(job, seen, pool, config.study.budget)
+    reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory, "fallback"), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))
-    pool, _ = divided(job, seen)
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]
@@ -127,7 +130,8 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     controls = {}
     if config.search.controls:
         begun, heuristic = time.monotonic(), _by_strategy(job, "balanced_entropy", seen).ids
-        controls = compare(reward.estimate, pool, heuristic, [one.image_ids for one in records], search.queries,
+        measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
+        controls = compare(reward.estimate, pool, heuristic, measured, search.queries,
                            derived_seed(config.seed, "controls", job.cycle))
         spent["controls"] = time.monotonic() - begun
     # The estimate even where the batch was measured: agent and controls are judged alike.
@@ -184,7 +188,7 @@ def _checked(job: Job, laboratory: Laboratory, batch: tuple[ImageId, ...]) -> fl
 
 def _experiment(job: Job, laboratory: Laboratory, origin: str) -> Callable[[tuple[ImageId, ...]], float]:
     def run(batch: tuple[ImageId, ...]) -> float:
-        return reward_of(laboratory.measure(batch, origin), job.config.table.reward)
+        return reward_of(laboratory.measure(batch, origin), job.config.table)
 
     return run
 

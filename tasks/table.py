@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,28 +10,32 @@ import numpy as np
 
 from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
-from mgral.errors import MemoryFault, TableError
+from mgral.errors import TableError
 from mgral.inspection import Inspection
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
-from mgral.lookup.quality import Quality, assess, leave_one_out
-from mgral.lookup.representation import Representation
+from mgral.lookup.fidelity import better_half, noise_of, settle
+from mgral.lookup.history import Lessons, lessons
+from mgral.lookup.quality import Quality, spearman
+from mgral.lookup.sequential import CANDIDATES, ROUND, next_batches
 from mgral.lookup.store import Record, Table, open_table
 from mgral.report.search import draw_table
+from mgral.semisup.experiment import measured_at
 from mgral.study.fingerprint import derived_seed
-from mgral.study.laboratory import Laboratory, experiment_scope, reward_of
-from mgral.study.opened import Job, device_of, open_study
+from mgral.study.laboratory import Laboratory
+from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled
-from mgral.study.workers import Planned, Result, Workplace, run_all
 from tasks.artifacts import show_table
-from tasks.detector import Trained, checkpoint_of
-from tasks.engine import flow_run_id, step
-from tasks.runs import cycle_run, open_tracker, params_of, tags_of
-from tasks.tracking import Tracker
+from tasks.detector import Trained
+from tasks.engine import step
+from tasks.runs import cycle_run, open_tracker
+from tasks.source import Source, open_laboratory, open_source, representation, true_source
 
 FEWEST = 4
-"""Records, below which nothing can be learned from a table."""
+"""Batches, below which nothing can be learned from a table."""
+
+Batch = tuple[ImageId, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,116 +61,182 @@ class Filled:
 
 @step("fill table of experiments")
 def fill_table(job: Job, trained: Trained, view: Path) -> Filled:
-    """Runs the designed experiments that are not in the table yet."""
+    """Runs the designed experiments that are not in the table yet, and judges what they say together."""
+    seen = Inspection.load(view)
+    source = open_source(job, trained, seen)
     with open_table(f"sqlite:///{job.workspace.table}") as table:
-        laboratory = open_laboratory(job, trained, table)
-        records = _run_design(job, laboratory, Inspection.load(view))
-    quality = _judged(job, trained, Inspection.load(view), records)
+        laboratory = open_laboratory(job, trained, table, source)
+        records = _Filling(job, laboratory, source).records()
+        quality, remarks = _judged(job, trained, table, laboratory, source, seen, records)
+    verdict = " ".join([str(quality), *(f"{one[0].upper()}{one[1:]}." for one in remarks)])
     filled = Filled(laboratory.scope, tuple(one.fingerprint for one in records), laboratory.reused,
-                    laboratory.new, quality.loo_r2, quality.spearman, quality.guides, str(quality),
+                    laboratory.new, quality.loo_r2, quality.spearman, quality.guides, verdict,
                     {"experiments": sum(one.seconds for one in records)})
     current.get().note(f"{job.title} reused {filled.reused}, run {filled.new}. {filled.verdict}")
     show_table(f"records-{job.strategy}-{job.cycle}", [_row(one) for one in records], filled.verdict)
     return filled
 
 
-def open_laboratory(job: Job, trained: Trained, table: Table) -> Laboratory:
-    """Where experiments of this cycle are run: from its detector, judged on the reward split and on nothing else."""
-    study, config = open_study(job), job.config
-    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
-    place = Workplace(checkpoint_of(job, trained), device_of(config), study.store, boxes,
-                      study.truth(study.splits.reward), config.semisup)
-
-    def run(planned: Sequence[Planned]) -> Iterator[tuple[Planned, Result]]:
-        return run_all(place, planned, config.table.at_once,
-                       lambda line: current.get().note(f"{job.title} {line}"))
-
-    tracker = open_tracker(job)
-    parent = cycle_run(job, tracker, trained.snapshot)
-
-    def announce(name: str, origin: str, result: Result, seed: int) -> str:
-        return _track(job, tracker, parent.run_id, name, origin, result, seed)
-
-    def interim(name: str) -> Path:
-        return study.workspace.cached("experiments", name, ".part.pth")
-
-    scope = experiment_scope(trained.fingerprint, study.splits_hash, config.semisup, config.seed)
-    return Laboratory(table, run, announce, interim, scope, study.dataset.classes, config.seed, config.study.name,
-                      job.strategy, job.cycle, trained.snapshot, len(boxes), flow_run_id())
+def learn_from(job: Job, table: Table, laboratory: Laboratory, source: Source,
+               records: Sequence[Record]) -> tuple[Estimator, Lessons]:
+    """An estimator, not yet taught, and what there is to teach it: these records, and earlier ones where they help."""
+    represent = representation(job, source.seen, source.pool, source.budget)
+    unlearned = make_estimator(job.config.table, represent, derived_seed(job.config.seed, "estimator"))
+    settled = settle(records, job.config.table)
+    earlier = _earlier(job, table, laboratory, source) if job.config.table.history else []
+    return unlearned, lessons(unlearned, (represent(settled.batches), settled), earlier)
 
 
-def representation(job: Job, view: Inspection) -> Representation:
-    """How a batch of this cycle's pool is described to the estimator."""
-    pool, known = divided(job, view)
-    seed = derived_seed(job.config.seed, "representation")
-    return Representation(job.config.table.representation, view, pool, known, job.config.study.budget, seed)
+@dataclass(frozen=True, eq=False)
+class _Filling:
+    """Runs a table's experiments in the order of its design."""
+
+    job: Job
+    laboratory: Laboratory
+    source: Source
+
+    @property
+    def config(self) -> TableConfig:
+        return self.job.config.table
+
+    def records(self) -> list[Record]:
+        """All records of the design, as designed, whichever experiment ended first: figures must not depend on it.
+
+        Raises:
+            TableError: too few experiments fitted into memory.
+        """
+        config, progress = self.config, current.get()
+        total = config.records + min(config.repeats, config.records)
+        with progress.phase(f"{self.job.title} experiments", "experiment", total) as advance:
+            batches = self._spread(config.records if config.design != "sequential" else -(-config.records // 2))
+            records = self._measured(batches, advance)
+            while config.design == "sequential" and len(batches) < config.records:
+                wanted = self._next(records, batches, min(ROUND, config.records - len(batches)))
+                records += self._measured(wanted, advance)
+                batches += wanted
+            records += self._measured(batches[:config.repeats], advance, repeat=1)
+        if len({one.image_ids for one in records}) < FEWEST:
+            raise TableError(f"{self.job.title} expected at least {FEWEST} experiments to learn from, got "
+                             f"{len(records)}: the others did not fit into memory, see above; lower table.at_once or "
+                             "detector.image_size")
+        return records
+
+    def _measured(self, batches: Sequence[Batch], advance: Callable[[int], None], repeat: int = 0) -> list[Record]:
+        """Trains on each batch; at every rung the less promising half stops. Repeats are not stopped."""
+        stopped, left = [], list(batches)
+        if not repeat:
+            stops = measured_at(self.source.config.steps, self.config.measurements)
+            for rung in self.config.rungs:
+                paused = self._run(left, lambda units: None, repeat, stops[rung - 1])
+                going = better_half(paused, self.config)
+                left = [one.image_ids for one in going]
+                ended = [one for one in paused if one.image_ids not in set(left)]
+                for one in ended:
+                    self.laboratory.interim(self.laboratory.name(one.image_ids)).unlink(missing_ok=True)
+                advance(len(ended))
+                stopped += ended
+        return stopped + self._run(left, advance, repeat)
+
+    def _run(self, batches: Sequence[Batch], advance: Callable[[int], None], repeat: int,
+             until: int | None = None) -> list[Record]:
+        laboratory, found = self.laboratory, {}
+        known = sum(laboratory.known(batch, repeat, until) for batch in batches)
+        if until is None:
+            current.get().skip("experiment", known)
+        for record in laboratory.measure_all(batches, "design", repeat=repeat, until=until):
+            found[record.fingerprint] = record
+            if len(found) > known:  # those of the table come first
+                advance(1)
+        names = [laboratory.name(batch, repeat, until) for batch in batches]
+        return [found[name] for name in names if name in found]
+
+    def _spread(self, count: int) -> list[Batch]:
+        return self._designed(count, "random" if self.config.design == "random" else "spread", "design")
+
+    def _next(self, records: Sequence[Record], batches: Sequence[Batch], count: int) -> list[Batch]:
+        """What a sequential design measures next."""
+        table = self.laboratory.table
+        unlearned, known = learn_from(self.job, table, self.laboratory, self.source, records)
+        drawn = self._designed(CANDIDATES, "spread", f"round {len(batches)}")
+        candidates = [one for one in dict.fromkeys(drawn) if one not in set(batches)]
+        source = self.source
+        represent = representation(self.job, source.seen, source.pool, source.budget)
+        return next_batches(represent, known.teach(unlearned), candidates, count)
+
+    def _designed(self, count: int, design: str, name: str) -> list[Batch]:
+        source, seed = self.source, derived_seed(self.job.config.seed, name, self.laboratory.snapshot)
+        settings = self.config.model_copy(update={"design": design, "records": count})
+        known = sorted({*source.seen.ids} - {*source.pool})
+        return design_batches(settings, source.seen, source.pool, known, source.budget, seed)
 
 
-def fitted(config: TableConfig, represent: Representation, records: list[Record]) -> Estimator:
-    return make_estimator(config).fit(represent([one.image_ids for one in records]), rewards(config, records))
-
-
-def rewards(config: TableConfig, records: list[Record]) -> np.ndarray:
-    return np.array([reward_of(one, config.reward) for one in records])
-
-
-def _judged(job: Job, trained: Trained, view: Inspection, records: list[Record]) -> Quality:
-    """What the table is worth, drawn as estimate against measurement beside the batch and in the cycle's run."""
-    config, represent = job.config.table, representation(job, view)
-    described, measured = represent([one.image_ids for one in records]), rewards(config, records)
-    estimates = leave_one_out(make_estimator(config), described, measured)
-    quality = assess(make_estimator(config), described, measured)
+def _judged(job: Job, trained: Trained, table: Table, laboratory: Laboratory, source: Source, seen: Inspection,
+            records: list[Record]) -> tuple[Quality, list[str]]:
+    """What the table is worth and remarks about it; estimates against measurements are drawn beside the batch, and all
+    figures are in the cycle's run."""
+    config = job.config.table
+    unlearned, known = learn_from(job, table, laboratory, source, records)
+    left, settled = known.left_out(unlearned), settle(records, config)
+    quality = Quality.of(settled.rewards, left, settled.noise, settled.groups)
+    noise = noise_of(records, config)
+    remarks = [str(one) for one in (noise, known) if one is not None and str(one)]
+    figures = {"table/loo_r2": quality.loo_r2, "table/spearman": quality.spearman,
+               "table/within_one_deviation": quality.within_one, "table/history_weight": known.weight}
+    if noise:
+        figures |= {"table/deviation_runs": noise.runs, "table/deviation_batches": noise.batches}
+    if job.config.study.true_gains:
+        rank = _true_rank(job, trained, table, seen, known.teach(unlearned), {one.image_ids for one in records})
+        figures["table/spearman_true"] = rank
+        remarks.append(f"Spearman {rank:.2f} between estimate and true gain in mAP on the test split, "
+                       f"{job.config.study.true_gains} held-out batches")
     path = job.workspace.cycle(job.strategy, job.cycle) / "table.png"
-    draw_table(path, measured, estimates, config.reward, str(quality))
-    cycle_run(job, open_tracker(job), trained.snapshot).artifact(path)
-    return quality
+    draw_table(path, settled.rewards, left.value, left.deviation, config.reward, str(quality))
+    run = cycle_run(job, open_tracker(job), trained.snapshot)
+    run.metrics(figures)
+    run.artifact(path)
+    return quality, remarks
 
 
-def _run_design(job: Job, laboratory: Laboratory, view: Inspection) -> list[Record]:
-    config, progress = job.config, current.get()
-    pool, known = divided(job, view)
-    batches = design_batches(config.table, view, pool, known, config.study.budget,
-                             derived_seed(config.seed, "design", laboratory.snapshot))
-    progress.skip("experiment", sum(laboratory.known(batch) for batch in batches))
-    records = {}
-    with progress.phase(f"{job.title} experiments", "experiment", len(batches)) as advance:
-        for record in laboratory.measure_all(batches, "design"):
-            records[record.fingerprint] = record
-            advance(int(len(records) > laboratory.reused))  # those of the table come first
-    # As designed, whichever experiment ended first: the figures must not depend on it.
-    wanted = [laboratory.name(batch) for batch in batches]
-    if len(records) < FEWEST:
-        raise TableError(f"{job.title} expected at least {FEWEST} experiments to learn from, got {len(records)}: "
-                         "the others did not fit into memory, see above; lower table.at_once or detector.image_size")
-    return [records[name] for name in wanted if name in records]
+def _true_rank(job: Job, trained: Trained, table: Table, seen: Inspection, estimator: Estimator,
+               measured: set[Batch]) -> float:
+    """Rank correlation of the estimate with what true labels bring, on batches that are no records."""
+    source, count = true_source(job, trained, seen), job.config.study.true_gains
+    settings = job.config.table.model_copy(update={"design": "spread", "records": 2 * count + len(measured)})
+    known = sorted({*seen.ids} - {*source.pool})
+    seed = derived_seed(job.config.seed, "true gains", trained.snapshot)
+    batches = [one for one in dict.fromkeys(design_batches(settings, seen, source.pool, known, source.budget, seed))
+               if one not in measured][:count]
+    laboratory = open_laboratory(job, trained, table, source)
+    with current.get().phase(f"{job.title} true gains", "true gain", len(batches)) as advance:
+        gains = {}
+        for record in laboratory.measure_all(batches, "truth", patient=False):
+            gains[record.image_ids] = record.map
+            advance(1)
+    estimates = estimator.predict(representation(job, seen, source.pool, source.budget)(batches)).value
+    return spearman(np.array([gains[one] for one in batches]), estimates)
 
 
-def _track(job: Job, tracker: Tracker, parent: str, name: str, origin: str, result: Result, seed: int) -> str:
-    """An MLflow run of its own, nested in the cycle's and carrying what one would filter by."""
-    run = tracker.run(name, f"{origin} {name[:8]}", parent, {**params_of(job), "cycle": job.cycle, "origin": origin,
-                      "experiment_seed": seed}, tags_of(job, "experiment"))
-    if isinstance(result, MemoryFault):
-        current.get().note(f"{job.title} {result}")
-        run.tag("mgral.fault", str(result))
-        run.finish(failed=True)
-        return run.run_id
-    run.metrics({"reward/map": result.map, "reward/ap50": result.ap50, "reward/balanced_loss": result.balanced_loss,
-                 "reward/loss": result.loss, "seconds": result.seconds,
-                 **{f"reward/ap/{label}": value
-                    for label, value in zip(open_study(job).dataset.classes, result.per_class, strict=True)}})
-    run.finish()
-    return run.run_id
+def _earlier(job: Job, table: Table, laboratory: Laboratory, source: Source) -> list:
+    """The tables of earlier cycles, as today's detector sees their images, relative to what was labelled then.
 
-
-def divided(job: Job, view: Inspection) -> tuple[tuple[ImageId, ...], tuple[ImageId, ...]]:
-    """The images that the detector was shown: those that may be chosen, and those that are labelled already."""
-    study = open_study(job)
-    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
-    return (tuple(image_id for image_id in view.ids if image_id not in boxes),
-            tuple(image_id for image_id in view.ids if image_id in boxes))
+    Left out are cycles with fewer than 4 whole batches, and batches of images that are not looked at today.
+    """
+    study, found = open_study(job), []
+    alike = table.records(kind=laboratory.kind, origin="design")
+    for cycle in range(1, job.cycle):
+        records = [one for one in alike if (one.study, one.strategy, one.cycle) == (job.config.study.name, job.strategy,
+                                                                                    cycle)
+                   and set(one.image_ids) <= set(source.seen.ids)]
+        if len({one.image_ids for one in records}) < FEWEST:
+            continue
+        boxes = labelled(study.workspace, job.strategy, cycle - 1, study.dataset)
+        represent = representation(job, source.seen, sorted({*source.seen.ids} - {*boxes}), source.budget)
+        settled = settle(records, job.config.table)
+        found.append((represent(settled.batches), settled))
+    return found
 
 
 def _row(record: Record) -> dict[str, object]:
     return {"fingerprint": record.fingerprint[:12], "origin": record.origin, "map": record.map, "ap50": record.ap50,
             "balanced_loss": record.balanced_loss, "seconds": round(record.seconds, 2), "images": len(record.image_ids),
-            "mlflow_run_id": record.mlflow_run_id}
+            "steps": record.steps, "repeat": record.repeat, "mlflow_run_id": record.mlflow_run_id}

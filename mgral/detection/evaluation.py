@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.linalg import toeplitz
+from scipy.special import expit
 
 from mgral.data.dataset import Boxes, ImageId
 from mgral.errors import DataError
@@ -17,6 +20,12 @@ OVERLAPS = np.linspace(0.5, 0.95, 10)
 """IoU from which a detection is right (COCO)."""
 RECALLS = np.linspace(0.0, 1.0, 101)
 """Where precision is read (COCO)."""
+LEAST_OVERLAP = 0.1
+"""IoU from which the soft average precision takes a detection for a sight of an object."""
+TEMPERATURE = 0.05
+"""Scores that differ by this much are well apart to the soft average precision."""
+SCORES = 1000
+"""Steps that the soft average precision tells scores apart by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +48,69 @@ def evaluate(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, 
         ValueError: an image of `truth` has no entry in `predictions`.
         DataError: there is no box to find, so that no class has a precision.
     """
+    _check(predictions, truth)
+    # class, IoU, recall
+    precision = _precision([predictions[image_id] for image_id in truth], list(truth.values()), len(classes))
+    return Evaluation(_mean(precision), _mean(precision[:, 0]), tuple(_mean(one) for one in precision))
+
+
+def soft_ap(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, Boxes]) -> float:
+    """A smooth relative of average precision, the mean over classes with truth; a fraction, 1 for perfect detections.
+
+    No threshold of IoU and no hard rank. A detection is right to the degree q of its IoU with the box it matches (as
+    in COCO the surest chooses first), and precision at a detection i counts every other j as ranked above it to the
+    degree σ_ij = sigmoid((s_j - s_i) / T):
+
+        soft AP = Σ_i q_i · (Σ_j σ_ij q_j) / (Σ_j σ_ij) / number of objects, with σ_ii = 1.
+
+    So it moves with every score and every box, where AP jumps. Scores are told apart by thousandths. A detection that
+    matches a region to ignore does not count.
+
+    Source: ours, after Smooth-AP (Brown et al. 2020, equation 4), which has no overlaps.
+
+    Raises:
+        ValueError, DataError: as `evaluate`.
+    """
+    _check(predictions, truth)
+    classes = 1 + max(int(one.labels.max(initial=0)) for one in (*truth.values(), *predictions.values()))
+    wanted, found = list(truth.values()), [predictions[image_id] for image_id in truth]
+    place, boxes, labels, ignore = _by_place(wanted, classes, [one.ignore for one in wanted])
+    numbers = np.bincount(labels[~ignore], minlength=classes)
+    seen, sights, kinds, doubt = _by_place(found, classes, [-one.scores for one in found])
+    detection, row = _pairs(seen, place)
+    overlap = _overlap(sights[detection], boxes[row], ignore[row])
+    order = np.lexsort((-row, -overlap, ignore[row], detection))
+    order = order[overlap[order] >= LEAST_OVERLAP]
+    best = np.zeros((len(sights), 2))
+    matched, match = _matched(detection[order], row[order], ignore)
+    best[matched] = np.column_stack([_overlap(sights[matched], boxes[match], ignore[match]), ignore[match]])
+    counted = best[:, 1] == 0
+    above = _rank_kernel()
+    values = []
+    for label in np.flatnonzero(numbers):
+        mine = counted & (kinds == label)
+        quality, bins = best[mine, 0], np.minimum((-doubt[mine] * SCORES).astype(int), SCORES - 1)
+        hits = above @ np.bincount(bins, quality, SCORES)
+        ranks = above @ np.bincount(bins, minlength=SCORES)
+        # The kernel counts a detection as half above itself; it is wholly there.
+        precision = (hits[bins] + quality / 2) / (ranks[bins] + 0.5)
+        values.append((quality * precision).sum() / numbers[label])
+    return float(np.mean(values))
+
+
+@functools.cache
+def _rank_kernel() -> np.ndarray:
+    """(i, j): how far a score of bin j ranks above one of bin i."""
+    apart = np.arange(SCORES) / SCORES / TEMPERATURE
+    return toeplitz(expit(-apart), expit(apart))
+
+
+def _check(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, Boxes]) -> None:
     missing = [image_id for image_id in truth if image_id not in predictions]
     if missing:
         raise ValueError(f"expected predictions for every image, got none for {', '.join(missing[:5])}")
     if not any((~boxes.ignore).any() for boxes in truth.values()):
         raise DataError(f"evaluation: expected at least one annotated box, got none in {len(truth)} images")
-    # class, IoU, recall
-    precision = _precision([predictions[image_id] for image_id in truth], list(truth.values()), len(classes))
-    return Evaluation(_mean(precision), _mean(precision[:, 0]), tuple(_mean(one) for one in precision))
 
 
 def _precision(found: Sequence[Detections], wanted: Sequence[Boxes], classes: int) -> np.ndarray:

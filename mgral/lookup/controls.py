@@ -40,25 +40,27 @@ def compare(objective: Objective, pool: Sequence[ImageId], heuristic: Batch, rec
     - `swap`: of `swap_search` with that many queries, from the better of the next two;
     - `cross_entropy`: of `cross_entropy` with that many queries;
     - `balanced_entropy`: of the heuristic's batch;
-    - `best_record`: the largest of the table's own batches;
+    - `best_record`: the largest of the table's own batches, if there are any of this pool;
     - `random`: a random batch; its value is the mean of many, what one may expect of one.
 
     Raises:
-        ValueError: no record, or no query.
+        ValueError: no query.
     """
-    if not records or queries < 1:
-        raise ValueError(f"expected records and queries, got {len(records)} and {queries}")
+    if queries < 1:
+        raise ValueError(f"expected queries, got {queries}")
     swapping, sampling, chance = (np.random.default_rng([seed, one]) for one in range(3))
     budget, ids = len(heuristic), sorted(pool)
     known = [heuristic, *records]
     values = objective(known)
     drawn = [_batch(ids, chance.choice(len(ids), budget, replace=False)) for _ in range(RANDOM)]
-    best = 1 + int(values[1:].argmax())
-    return {"swap": Control(*swap_search(objective, ids, known[int(values.argmax())], queries, swapping)),
-            "cross_entropy": Control(*cross_entropy(objective, ids, budget, queries, sampling)),
-            "balanced_entropy": Control(heuristic, float(values[0])),
-            "best_record": Control(known[best], float(values[best])),
-            "random": Control(drawn[0], float(objective(drawn).mean()))}
+    found = {"swap": Control(*swap_search(objective, ids, known[int(values.argmax())], queries, swapping)),
+             "cross_entropy": Control(*cross_entropy(objective, ids, budget, queries, sampling)),
+             "balanced_entropy": Control(heuristic, float(values[0])),
+             "random": Control(drawn[0], float(objective(drawn).mean()))}
+    if records:
+        best = int(values[1:].argmax())
+        found["best_record"] = Control(records[best], float(values[1 + best]))
+    return found
 
 
 def cross_entropy(objective: Objective, pool: Sequence[ImageId], budget: int, queries: int,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from mgral.lookup.estimator import Estimator
+from mgral.lookup.described import Described
+from mgral.lookup.estimator import Estimator, LeftOut
 
 LEAST_R2 = 0.1
 """Below this leave-one-out R², a search on the table follows noise."""
@@ -16,11 +16,23 @@ LEAST_R2 = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Figures of a table of `records` experiments: leave-one-out R², and the rank correlation of estimate and truth."""
+    """Figures of a table of `records` experiments: leave-one-out R², the rank correlation of estimate and measurement,
+    and the shares of records measured within one and two deviations of their estimate (0.68 and 0.95 if the deviations
+    are right and errors Gaussian; of a measurement, so its noise is in the deviation)."""
 
     records: int
     loo_r2: float
     spearman: float
+    within_one: float
+    within_two: float
+
+    @classmethod
+    def of(cls, rewards: np.ndarray, left: LeftOut, noise: np.ndarray | None = None,
+           groups: np.ndarray | None = None) -> Quality:
+        """Figures of n records (n,) and what was estimated of each without its group."""
+        errors = np.abs(rewards - left.value)
+        return cls(len(rewards), loo_r2(rewards, left.value, noise, groups), spearman(rewards, left.value),
+                   *(float((errors <= times * left.deviation).mean()) for times in (1, 2)))
 
     @property
     def guides(self) -> bool:
@@ -33,39 +45,50 @@ class Quality:
         return f"This table cannot guide a search: its estimates hardly follow its own records ({figures})."
 
 
-def assess(estimator: Estimator, representations: np.ndarray, rewards: np.ndarray) -> Quality:
-    """Judges an estimator on n records (n, d) with rewards (n,); the estimator itself is left as it is.
+def assess(estimator: Estimator, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None,
+           groups: np.ndarray | None = None) -> Quality:
+    """Judges an estimator on n records as `leave_one_out` does; the estimator itself is left as it is.
 
     Raises:
-        ValueError: fewer than 4 records.
+        ValueError: too few records or groups.
     """
     values = np.asarray(rewards, dtype=float)
-    estimates = leave_one_out(estimator, representations, values)
-    return Quality(len(values), loo_r2(values, estimates), spearman(values, estimates))
+    return Quality.of(values, leave_one_out(estimator, described, values, noise, groups), noise, groups)
 
 
-def leave_one_out(estimator: Estimator, representations: np.ndarray, rewards: np.ndarray) -> np.ndarray:
-    """Each record's reward (n,), estimated from all the others.
+def leave_one_out(estimator: Estimator, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None,
+                  groups: np.ndarray | None = None) -> LeftOut:
+    """Each of n records estimated from those of all other groups.
+
+    `noise` (n,) is relative to a standard record's (1 if absent); `groups` (n,) are left out as a whole, as the repeats
+    of one batch must be (each record on its own if absent). An estimator may do so its own, cheaper way.
 
     Raises:
-        ValueError: fewer than 4 records, of which 3 are left to learn from.
+        ValueError: fewer than 3 records are left to learn from, or there is but one group.
     """
-    if len(rewards) < 4:
-        raise ValueError(f"expected at least 4 records to leave one out, got {len(rewards)}")
-    student = copy.deepcopy(estimator)
-    rows = np.arange(len(rewards))
-    return np.array([student.fit(representations[rows != row], rewards[rows != row])
-                     .predict(representations[row][None]).value[0] for row in rows])
+    names = np.arange(len(rewards)) if groups is None else np.asarray(groups)
+    if names.shape != (len(rewards),):
+        raise ValueError(f"expected a group for each of {len(rewards)} records, got {names.shape}")
+    largest = np.unique(names, return_counts=True)[1].max(initial=0)
+    if len(rewards) - largest < 3:
+        raise ValueError("expected at least 3 records beside any group that is left out, got "
+                         f"{len(rewards)} records with {largest} of one group")
+    return estimator.left_out(described, rewards, noise, names)
 
 
-def loo_r2(rewards: np.ndarray, estimates: np.ndarray) -> float:
-    """1 - squared error of the estimates over that of the mean of the other records; 0 is no better than that mean.
+def loo_r2(rewards: np.ndarray, estimates: np.ndarray, noise: np.ndarray | None = None,
+           groups: np.ndarray | None = None) -> float:
+    """1 - squared error of the estimates over that of the mean of the other groups; 0 is no better than that mean.
 
-    Rewards that are all the same give 0: there is nothing to foretell.
+    Records weigh the inverse of their noise. Rewards that are all the same give 0: there is nothing to foretell.
     """
-    others = (rewards.sum() - rewards) / (len(rewards) - 1)
-    total = ((rewards - others) ** 2).sum()
-    return float(1 - ((rewards - estimates) ** 2).sum() / total) if np.ptp(rewards) > 0 else 0.0
+    if np.ptp(rewards) == 0:
+        return 0.0
+    weights = np.ones(len(rewards)) if noise is None else 1 / np.asarray(noise)
+    group = np.arange(len(rewards)) if groups is None else np.unique(groups, return_inverse=True)[1]
+    weight, total = np.bincount(group, weights), np.bincount(group, weights * rewards)
+    others = ((total.sum() - total) / (weight.sum() - weight))[group]
+    return float(1 - weights @ (rewards - estimates) ** 2 / (weights @ (rewards - others) ** 2))
 
 
 def spearman(rewards: np.ndarray, estimates: np.ndarray) -> float:

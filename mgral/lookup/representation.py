@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
@@ -10,6 +11,7 @@ from scipy import sparse
 from mgral.config import Block
 from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
+from mgral.lookup.described import Described
 from mgral.lookup.images import class_mass, location_entropy, principal
 from mgral.lookup.index import clusters, nearest
 
@@ -63,21 +65,39 @@ class Representation:
         if not literal:
             self._standardise()
 
-    def __call__(self, batches: Sequence[Sequence[ImageId]]) -> np.ndarray:
-        """Describes M batches of pool or labelled images: (M, d) float64."""
+    def __call__(self, batches: Sequence[Sequence[ImageId]]) -> Described:
+        """Describes M batches of pool or labelled images; shares are over the images of both, sorted by id."""
         return self._describe([self._inspection.rows(batch) for batch in batches])
 
-    def _describe(self, batches: Sequence[np.ndarray]) -> np.ndarray:
+    @cached_property
+    def images(self) -> np.ndarray:
+        """What is known of each image (N, f), float64, sorted by id: principal components of the embedding, log1p of
+        the objects predicted of each class, and entropies as for `uncertainty`; standardised over the images.
+
+        Nothing in it depends on which of them are labelled.
+        """
+        features = np.column_stack([self._components, np.log1p(class_mass(self._inspection)), self._entropies])
+        deviation = features.std(axis=0)
+        return (features - features.mean(axis=0)) / np.where(deviation > 1e-9, deviation, 1.0)
+
+    @cached_property
+    def _entropies(self) -> np.ndarray:
+        entropy = location_entropy(self._inspection)
+        whole = entropy.sum(axis=2)
+        return np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
+
+    def _describe(self, batches: Sequence[np.ndarray]) -> Described:
         sizes = np.array([len(rows) for rows in batches])
         ends = np.concatenate([[0], sizes.cumsum()])
         columns = np.concatenate([np.sort(rows) for rows in batches])  # sorted: the order within a batch says nothing
         shares = sparse.csr_array((np.repeat(1 / sizes, sizes), columns, ends),
                                   shape=(len(batches), len(self._inspection.ids)))
-        return (np.hstack([make(shares) for _, make in self._parts]) - self._centre) / self._scale
+        rows = (np.hstack([make(shares) for _, make in self._parts]) - self._centre) / self._scale
+        return Described(rows, shares)
 
     def _standardise(self) -> None:
         rng = np.random.default_rng(self._seed)
-        probes = self._describe([rng.choice(self._pool, self._budget, replace=False) for _ in range(PROBES)])
+        probes = self._describe([rng.choice(self._pool, self._budget, replace=False) for _ in range(PROBES)]).rows
         widths = np.concatenate([np.full(len(names), len(names) ** 0.5) for names, _ in self._parts])
         deviation = probes.std(axis=0)
         self._centre, self._scale = probes.mean(axis=0), np.where(deviation > 1e-9, deviation, 1.0) * widths
@@ -100,11 +120,9 @@ class Representation:
         return names, lambda shares: np.log1p((shares > 0).astype(float) @ growth)
 
     def _uncertainty(self) -> Columns:
-        entropy = location_entropy(self._inspection)
-        whole = entropy.sum(axis=2)
-        images = np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
-        names = ["uncertainty/mean", "uncertainty/max", *(f"uncertainty/{label}" for label in range(entropy.shape[2]))]
-        return names, lambda shares: shares @ images
+        classes = range(self._entropies.shape[1] - 2)
+        names = ["uncertainty/mean", "uncertainty/max", *(f"uncertainty/{label}" for label in classes)]
+        return names, lambda shares: shares @ self._entropies
 
     def _diversity(self) -> Columns:
         components, count = self._components, len(self._inspection.ids)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mgral.data.dataset import ImageId
 from mgral.errors import StateError
+from mgral.lookup.described import Described
 from mgral.lookup.estimator import Estimate, Estimator
 
 Batch = tuple[ImageId, ...]
@@ -26,7 +27,7 @@ class TableReward:
     `state()` holds what is needed to change a freshly fitted one alike.
     """
 
-    def __init__(self, represent: Callable[[Sequence[Batch]], np.ndarray], estimator: Estimator,
+    def __init__(self, represent: Callable[[Sequence[Batch]], Described], estimator: Estimator,
                  run_experiment: Callable[[Batch], float], cap: int, pace: int = 1, caution: float = 0.0,
                  state: dict | None = None) -> None:
         self.represent, self.estimator, self.run_experiment = represent, estimator, run_experiment
@@ -79,11 +80,11 @@ class TableReward:
             return False
         return self.last is None or self.calls - self.last >= self.pace
 
-    def _run(self, batch: Batch, query: np.ndarray) -> float:
+    def _run(self, batch: Batch, query: Described) -> float:
         value = float(self.run_experiment(batch))
         if not np.isfinite(value):
             raise ValueError(f"expected a finite reward of the fall-back experiment, got {value}")
-        self.estimator.add(query[None], np.array([value]))
+        self.estimator.add(query, np.array([value]))
         self.fallbacks.append((batch, value))
         self.last = self.calls
         return value

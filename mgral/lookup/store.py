@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -26,7 +27,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from mgral.data.dataset import ImageId
 from mgral.errors import TableError
 
-Origin = Literal["design", "fallback", "check"]
+Origin = Literal["design", "fallback", "check", "truth"]
 
 LOCKED_FOR = 30.0
 """Seconds to wait for another process's write."""
@@ -37,9 +38,11 @@ class Record:
     """One experiment: a batch, what it was measured to be worth, and where it came from.
 
     `fingerprint` names the experiment (sha256), `scope` the group that may be compared: one snapshot, configuration
-    and code. `labelled` is the number of labelled images, `seconds` wall-clock time. `map` and `ap50` are fractions
-    on the reward split, `per_class` average precision by class name, None for a class that the split does not hold.
-    `id` and `created_at` (UTC) are the store's.
+    and code; `kind` the same for all cycles: the configuration alone. `repeat` counts the seeds of one batch from 0.
+    `labelled` is the number of labelled images, `seconds` wall-clock time, `steps` how long was trained. `map`, `ap50`
+    and `soft_ap` are fractions on the reward split at the end (of true gains on the test split), `per_class` average
+    precision by class name, None for a class that the split does not hold. `curve` holds the same figures, and the
+    step, of every measurement on the way, the last one included. `id` and `created_at` (UTC) are the store's.
     """
 
     fingerprint: str
@@ -60,6 +63,10 @@ class Record:
     seconds: float
     steps: int
     code: str
+    soft_ap: float | None = None
+    kind: str = ""
+    repeat: int = 0
+    curve: tuple[Mapping[str, float], ...] = ()
     mlflow_run_id: str | None = None
     prefect_flow_run_id: str | None = None
     created_at: datetime | None = None
@@ -77,7 +84,7 @@ class Experiment(Base):
     """One row a `Record`, column for field."""
 
     __tablename__ = "experiment"
-    __table_args__ = (CheckConstraint("origin in ('design', 'fallback', 'check')", name="origin"),)
+    __table_args__ = (CheckConstraint("origin in ('design', 'fallback', 'check', 'truth')", name="origin"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     fingerprint: Mapped[str] = mapped_column(unique=True)
@@ -98,6 +105,10 @@ class Experiment(Base):
     seconds: Mapped[float]
     steps: Mapped[int]
     code: Mapped[str]
+    soft_ap: Mapped[float | None]
+    kind: Mapped[str] = mapped_column(index=True)
+    repeat: Mapped[int]
+    curve: Mapped[list]
     mlflow_run_id: Mapped[str | None]
     prefect_flow_run_id: Mapped[str | None]
     created_at: Mapped[datetime]
@@ -125,7 +136,8 @@ class Table:
         """
         _check(record)
         values = {one.name: getattr(record, one.name) for one in fields(record) if one.name not in ("id", "created_at")}
-        values |= {"image_ids": list(record.image_ids), "per_class": dict(record.per_class)}
+        values |= {"image_ids": list(record.image_ids), "per_class": dict(record.per_class),
+                   "curve": [dict(one) for one in record.curve]}
         row = Experiment(**values, created_at=datetime.now(UTC))
         try:
             with Session(self._engine, expire_on_commit=False) as session, session.begin():
@@ -137,9 +149,9 @@ class Table:
                 raise
             return known
 
-    def records(self, scope: str | None = None, origin: Origin | None = None) -> list[Record]:
-        """The records of a scope and an origin, or of all, in the order in which they were added."""
-        wanted = {Experiment.scope: scope, Experiment.origin: origin}
+    def records(self, scope: str | None = None, origin: Origin | None = None, kind: str | None = None) -> list[Record]:
+        """The records of a scope, an origin and a kind, or of all, in the order in which they were added."""
+        wanted = {Experiment.scope: scope, Experiment.origin: origin, Experiment.kind: kind}
         query = select(Experiment).where(*(column == value for column, value in wanted.items() if value is not None))
         with Session(self._reader) as session:
             return [_record(row) for row in session.scalars(query.order_by(Experiment.id))]
@@ -203,10 +215,22 @@ def _prepare(connection, _) -> None:
     connection.isolation_level = None
     try:
         for setting in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            connection.execute(f"PRAGMA {setting}").close()
+            _patiently(lambda setting=setting: connection.execute(f"PRAGMA {setting}").close())
     except sqlite3.Error:
         connection.close()
         raise
+
+
+def _patiently(work: Callable[[], None]) -> None:
+    """SQLite does not wait for the lock that a new file's first WAL takes, as it waits for all others."""
+    deadline = time.monotonic() + LOCKED_FOR
+    while True:
+        try:
+            return work()
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
 
 
 def _begin(connection) -> None:
@@ -250,6 +274,7 @@ def _shown(url: str) -> str:
 
 def _check(record: Record) -> None:
     figures = {name: getattr(record, name) for name in ("map", "ap50", "balanced_loss", "loss", "seconds")}
+    figures |= {} if record.soft_ap is None else {"soft_ap": record.soft_ap}
     figures |= {f"per_class[{name}]": value for name, value in record.per_class.items() if value is not None}
     wrong = [f"{name} {value}" for name, value in figures.items() if not math.isfinite(value)]
     if wrong:
@@ -259,4 +284,4 @@ def _check(record: Record) -> None:
 def _record(row: Experiment) -> Record:
     record = Record(**{one.name: getattr(row, one.name) for one in fields(Record)})
     made = row.created_at if row.created_at.tzinfo else row.created_at.replace(tzinfo=UTC)  # SQLite drops the zone
-    return replace(record, image_ids=tuple(row.image_ids), created_at=made)
+    return replace(record, image_ids=tuple(row.image_ids), curve=tuple(row.curve), created_at=made)

@@ -55,12 +55,14 @@ def _label(axes, levels: Mapping[str, float]) -> None:
                       arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "grey"})
 
 
-def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, reward: str, verdict: str) -> None:
-    """Leave-one-out estimate against measurement, one dot a record; a table worth searching follows the diagonal."""
+def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, deviation: np.ndarray, reward: str,
+               verdict: str) -> None:
+    """Leave-one-out estimate and its deviation against measurement, one dot a record; a table worth searching follows
+    the diagonal."""
     figure, axes = _figure()
     both = np.concatenate([measured, estimated])
     axes.plot([both.min(), both.max()], [both.min(), both.max()], color="grey", linestyle=":")
-    axes.scatter(measured, estimated)
+    axes.errorbar(measured, estimated, deviation, fmt="o", elinewidth=0.8, ecolor="silver")
     axes.set(xlabel=f"measured reward ({reward})", ylabel="estimate from the other records")
     axes.set_title(verdict, fontsize=8, wrap=True)
     _save(figure, path)

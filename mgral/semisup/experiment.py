@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -14,40 +14,53 @@ from mgral.config import SemisupConfig
 from mgral.data.dataset import Boxes, ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import Detector
-from mgral.detection.evaluation import evaluate
+from mgral.detection.evaluation import evaluate, soft_ap
 from mgral.detection.inspecting import BATCH, batches, evaluating, originals
 from mgral.detection.targets import Target
 from mgral.detection.training import targets_of, total
 from mgral.inspection import Detections
-from mgral.semisup.learning import learn
+from mgral.semisup.learning import Looks, learn
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a detector reaches on the reward images after `step` steps.
+
+    `map`, `ap50`, `per_class` as in `Evaluation`; `soft_ap` as the function. `loss`: the detector's training loss.
+    `balanced_loss`: each truth box's loss, averaged over the boxes of a class, then over the classes that have boxes;
+    the loss of a box is the mean, over the anchors assigned to it, of classification loss (summed over classes) plus
+    box loss, or for a detector without fixed anchors -log of the best score × IoU of any candidate of its class.
+    """
+
+    step: int
+    map: float
+    ap50: float
+    per_class: tuple[float | None, ...]
+    soft_ap: float
+    loss: float
+    balanced_loss: float
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What an experiment measured on the reward images.
+    """What an experiment measured on the reward images, on its way and at its end; `seconds` of wall time."""
 
-    `map`, `ap50`, `per_class` as in `Evaluation`. `loss`: the detector's training loss. `balanced_loss`: each truth
-    box's loss, averaged over the boxes of a class, then over the classes that have boxes; the loss of a box is the
-    mean, over the anchors assigned to it, of classification loss (summed over classes) plus box loss, or for a
-    detector without fixed anchors -log of the best score × IoU of any candidate of its class. `seconds` of wall time.
-    """
-
-    map: float
-    ap50: float
-    per_class: tuple[float | None, ...]
-    loss: float
-    balanced_loss: float
+    curve: tuple[Measured, ...]
     seconds: float
-    steps: int
+
+    @property
+    def end(self) -> Measured:
+        return self.curve[-1]
 
 
 def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId, Boxes], batch: Sequence[ImageId],
                    reward_truth: Mapping[ImageId, Boxes], config: SemisupConfig, seed: int,
-                   checkpoint: Path | None = None) -> Outcome:
+                   checkpoint: Path | None = None, measurements: int = 1, until: int | None = None) -> Outcome:
     """Trains a copy of `start` with `batch` as the unlabelled images and measures it on the reward images.
 
     The truth of `batch` is never used, and no test image reaches this function. The same arguments give the same
-    outcome, `seconds` apart, on one device and number of threads. `checkpoint` as in `learn`.
+    outcome, `seconds` apart, on one device and number of threads. `checkpoint` and `until` as in `learn`; a training
+    that pauses is measured there. `measurements` are made at equal distances, the last at the end.
 
     Raises:
         ValueError: no labelled images, no batch, or reward images among those trained on.
@@ -58,16 +71,21 @@ def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId
     if leaked:
         raise ValueError(f"expected reward images apart from training images, got {', '.join(leaked[:5])} in both")
     began = time.perf_counter()
-    trained = learn(start, store, labelled, batch, config, seed, checkpoint=checkpoint)
-    detections, loss, balanced = measure(trained, store, reward_truth)
-    result = evaluate(detections, reward_truth, trained.classes)
-    return Outcome(result.map, result.ap50, result.per_class, loss, balanced, time.perf_counter() - began,
-                   config.steps)
+    looks = Looks(measured_at(config.steps, measurements), lambda step, detector: asdict(
+        measure(detector, store, reward_truth, step)))
+    learn(start, store, labelled, batch, config, seed, checkpoint=checkpoint, looks=looks, until=until)
+    curve = tuple(Measured(**{**one, "per_class": tuple(one["per_class"])}) for one in looks.taken)
+    return Outcome(curve, time.perf_counter() - began)
 
 
-def measure(detector: Detector, store: ImageStore,
-            truth: Mapping[ImageId, Boxes]) -> tuple[dict[ImageId, Detections], float, float]:
-    """Detections, loss and balanced loss (see `Outcome`) on annotated images, in eval mode, one pass an image."""
+def measured_at(steps: int, measurements: int) -> tuple[int, ...]:
+    """After which of `steps` steps so many measurements are made, as evenly as whole steps allow."""
+    count = min(steps, measurements)
+    return tuple(round(steps * one / count) for one in range(1, count + 1))
+
+
+def measure(detector: Detector, store: ImageStore, truth: Mapping[ImageId, Boxes], step: int = 0) -> Measured:
+    """All figures of a detector on annotated images, in eval mode, one pass an image."""
     ids = list(truth)
     targets = targets_of(store, truth, ids, detector.device)
     detections: dict[ImageId, Detections] = {}
@@ -80,7 +98,9 @@ def measure(detector: Detector, store: ImageStore,
             losses += float(total(loss)) * len(part) / len(ids)
             boxes += by_box
             seen += wanted
-    return detections, losses, balanced_mean(boxes, seen, len(detector.classes))
+    reached = evaluate(detections, truth, detector.classes)
+    return Measured(step, reached.map, reached.ap50, reached.per_class, soft_ap(detections, truth), losses,
+                    balanced_mean(boxes, seen, len(detector.classes)))
 
 
 def balanced_mean(losses: Sequence[Tensor], targets: Sequence[Target], classes: int) -> float:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.config import SemisupConfig
+from mgral.config import SemisupConfig, TableConfig
 from mgral.data.dataset import ImageId
 from mgral.errors import MemoryFault
 from mgral.files import canonical_json
@@ -15,6 +15,9 @@ from mgral.semisup.experiment import Outcome
 from mgral.study.fingerprint import code_version, derived_seed, fingerprint
 from mgral.study.workers import Planned, Result
 
+FIGURES = ("map", "ap50", "soft_ap", "loss", "balanced_loss")
+"""What is measured of every training, on its way and at its end."""
+
 
 @dataclass
 class Laboratory:
@@ -22,7 +25,7 @@ class Laboratory:
 
     `run` trains, in whatever order; `announce` is told of each new experiment before it is recorded and returns the id
     of its MLflow run. A process killed in between finds the same MLflow run again and loses nothing else. `interim`
-    names the file of an experiment's checkpoints.
+    names the file of an experiment's checkpoints. `kind` names the experiments of all cycles that are made alike.
     """
 
     table: Table
@@ -30,6 +33,7 @@ class Laboratory:
     announce: Callable[[str, str, Result, int], str]
     interim: Callable[[str], Path]
     scope: str
+    kind: str
     classes: Sequence[str]
     seed: int
     study: str
@@ -49,53 +53,60 @@ class Laboratory:
         """
         return next(self.measure_all([batch], origin, patient=False))
 
-    def measure_all(self, batches: Sequence[Sequence[ImageId]], origin: str, patient: bool = True) -> Iterator[Record]:
+    def measure_all(self, batches: Sequence[Sequence[ImageId]], origin: str, patient: bool = True, repeat: int = 0,
+                    until: int | None = None) -> Iterator[Record]:
         """The records of these batches: those of the table first, then the new ones as their experiments end.
 
-        With `patient`, an experiment that does not fit into memory is announced as failed and left out.
+        With `patient`, an experiment that does not fit into memory is announced as failed and left out. Each `repeat`
+        of a batch is an experiment of its own, with another seed; one `until` a step pauses there, and the whole one
+        goes on from it.
         """
         missing: dict[Planned, str] = {}
         for batch in batches:
             ids = tuple(sorted(batch))
-            name = self.name(ids)
+            name = self.name(ids, repeat, until)
             known = self.table.find(name)
             if known is not None:
                 self.reused += 1
                 yield known
             else:
                 # Not from the fingerprint: an edit of code that changes no number must draw the same.
-                seed = derived_seed(self.seed, "experiment", self.snapshot, *ids)
-                missing[Planned(ids, seed, self.interim(name))] = name
+                seed = derived_seed(self.seed, "experiment", self.snapshot, repeat, *ids)
+                missing[Planned(ids, seed, self.interim(self.name(ids, repeat)), until)] = name
         for planned, result in self.run(list(missing)):
             run_id = self.announce(missing[planned], origin, result, planned.seed)
             if not isinstance(result, MemoryFault):
                 self.new += 1
-                yield self.table.add(self._record(missing[planned], planned, origin, result, run_id))
+                yield self.table.add(self._record(missing[planned], planned, origin, result, run_id, repeat))
             elif not patient:
                 raise result
 
-    def name(self, batch: Sequence[ImageId]) -> str:
+    def name(self, batch: Sequence[ImageId], repeat: int = 0, until: int | None = None) -> str:
         """The fingerprint of the experiment on this batch."""
-        return fingerprint("experiment", self.scope, tuple(sorted(batch)))
+        return fingerprint("experiment", self.scope, tuple(sorted(batch)), repeat, until or 0)
 
-    def known(self, batch: Sequence[ImageId]) -> bool:
-        return self.table.find(self.name(batch)) is not None
+    def known(self, batch: Sequence[ImageId], repeat: int = 0, until: int | None = None) -> bool:
+        return self.table.find(self.name(batch, repeat, until)) is not None
 
-    def _record(self, name: str, planned: Planned, origin: str, outcome: Outcome, run_id: str) -> Record:
+    def _record(self, name: str, planned: Planned, origin: str, outcome: Outcome, run_id: str, repeat: int) -> Record:
+        end = outcome.end
         return Record(
-            fingerprint=name, scope=self.scope, study=self.study, strategy=self.strategy, cycle=self.cycle,
-            snapshot=self.snapshot, origin=origin, image_ids=planned.ids, seed=planned.seed, labelled=self.labelled,
-            map=outcome.map, ap50=outcome.ap50, balanced_loss=outcome.balanced_loss, loss=outcome.loss,
-            per_class=dict(zip(self.classes, outcome.per_class, strict=True)),
-            seconds=outcome.seconds, steps=outcome.steps, code=code_version(), mlflow_run_id=run_id,
+            fingerprint=name, scope=self.scope, kind=self.kind, study=self.study, strategy=self.strategy,
+            cycle=self.cycle, snapshot=self.snapshot, origin=origin, image_ids=planned.ids, repeat=repeat,
+            seed=planned.seed, labelled=self.labelled, map=end.map, ap50=end.ap50, soft_ap=end.soft_ap,
+            balanced_loss=end.balanced_loss, loss=end.loss,
+            per_class=dict(zip(self.classes, end.per_class, strict=True)),
+            curve=tuple({name: getattr(one, name) for name in ("step", *FIGURES)} for one in outcome.curve),
+            seconds=outcome.seconds, steps=end.step, code=code_version(), mlflow_run_id=run_id,
             prefect_flow_run_id=self.flow_run)
 
 
-def experiment_scope(detector: str, splits: str, config: SemisupConfig, seed: int) -> str:
-    """Groups the experiments that may be compared: same detector to start from, same method, same reward split."""
-    return fingerprint("experiments", detector, splits, canonical_json(config.used()), seed)
+def experiment_kind(source: str, splits: str, semisup: SemisupConfig, table: TableConfig, seed: int) -> str:
+    """Names experiments that are made and measured alike, whatever detector they start from."""
+    return fingerprint("kind", source, splits, canonical_json(semisup.used()),
+                       canonical_json([table.measurements, table.pseudo_label if source == "student" else None]), seed)
 
 
-def reward_of(record: Record, kind: str) -> float:
-    """What a search maximises: `map`, `ap50`, or minus the class-balanced loss."""
-    return -record.balanced_loss if kind == "balanced_loss" else getattr(record, kind)
+def experiment_scope(kind: str, detector: str) -> str:
+    """Groups the experiments that may be compared: the same kind, from the same detector."""
+    return fingerprint("experiments", kind, detector)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from multiprocessing import connection, forkserver
 from pathlib import Path
@@ -37,11 +37,12 @@ CONTEXT = 600 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An experiment to run: a batch, its seed, and the file of its checkpoints."""
+    """An experiment to run: a batch, its seed, the file of its checkpoints, and the step after which it pauses."""
 
     ids: tuple[ImageId, ...]
     seed: int
     checkpoint: Path | None = None
+    until: int | None = None
 
     def __str__(self) -> str:
         return f"experiment on {', '.join(self.ids[:3])}…"
@@ -49,7 +50,10 @@ class Planned:
 
 @dataclass(frozen=True, eq=False)
 class Workplace:
-    """All that the experiments of a cycle have in common; travels to other processes with `detector` as a file."""
+    """All that the experiments of a cycle have in common; travels to other processes with `detector` as a file.
+
+    `given` holds boxes of images that may be in a batch: an experiment on them takes them for labelled.
+    """
 
     detector: Path
     device: str
@@ -57,6 +61,8 @@ class Workplace:
     labelled: Mapping[ImageId, Boxes]
     truth: Mapping[ImageId, Boxes]
     config: SemisupConfig
+    measurements: int = 1
+    given: Mapping[ImageId, Boxes] = field(default_factory=dict)
 
     @cached_property
     def start(self) -> Detector:
@@ -68,8 +74,9 @@ class Workplace:
 
     def run(self, planned: Planned) -> Outcome:
         """Runs one experiment here. Raises `TrainingError` for a loss that is not finite."""
-        return run_experiment(self.start, self.store, self.labelled, planned.ids, self.truth, self.config, planned.seed,
-                              planned.checkpoint)
+        labelled = {**self.labelled, **{one: self.given[one] for one in planned.ids if one in self.given}}
+        return run_experiment(self.start, self.store, labelled, planned.ids, self.truth, self.config, planned.seed,
+                              planned.checkpoint, self.measurements, planned.until)
 
 
 Result = Outcome | MemoryFault

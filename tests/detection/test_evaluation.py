@@ -7,7 +7,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mgral.data.dataset import Boxes
-from mgral.detection.evaluation import evaluate
+from mgral.detection.evaluation import SCORES, TEMPERATURE, evaluate, soft_ap
 from mgral.errors import DataError
 from mgral.inspection import Detections
 
@@ -164,3 +164,73 @@ def test_predictions_must_cover_the_images():
 def test_images_without_any_object_have_no_precision(boxes):
     with pytest.raises(DataError, match="expected at least one annotated box, got none in 1 images"):
         evaluate({"one": detections()}, {"one": boxes}, ("a",))
+
+
+def soft_ap_by_loops(predictions, truth, classes):
+    """The formula of the docstring, detection by detection."""
+    values = []
+    for label in range(classes):
+        sights, objects = [], 0
+        for name, boxes in truth.items():
+            mine = [xyxy for xyxy, kind in zip(boxes.xyxy, boxes.labels, strict=True) if kind == label]
+            objects += len(mine)
+            left = list(range(len(mine)))
+            found = predictions[name]
+            for xyxy, score, kind in zip(found.xyxy, found.scores, found.labels, strict=True):
+                if kind == label:
+                    overlaps = {one: iou(xyxy, mine[one]) for one in left}
+                    best = max(overlaps, key=overlaps.get, default=None)
+                    right = best is not None and overlaps[best] >= 0.1
+                    if right:
+                        left.remove(best)
+                    sights.append((int(score * SCORES) / SCORES, overlaps[best] if right else 0.0))
+        if objects:
+            total = 0.0
+            for one, (score, quality) in enumerate(sights):
+                above = [1.0 if other == one else 1 / (1 + np.exp(-(their - score) / TEMPERATURE))
+                         for other, (their, _) in enumerate(sights)]
+                total += quality * sum(share * q for share, (_, q) in zip(above, sights, strict=True)) / sum(above)
+            values.append(total / objects)
+    return np.mean(values)
+
+
+def iou(one, other):
+    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    shared = max(width, 0) * max(height, 0)
+    return shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_soft_precision_is_its_formula(seed):
+    predictions, truth, classes = random_case(seed)
+    truth = {name: Boxes.of(one.xyxy, one.labels) for name, one in truth.items()}
+    predictions = {name: detections(one.xyxy[::-1], one.scores[::-1], one.labels[::-1])
+                   if one.scores.size and one.scores[0] < one.scores[-1] else one
+                   for name, one in predictions.items()}
+    expected = soft_ap_by_loops(predictions, truth, len(classes))
+    assert 0 < expected < 1
+    assert soft_ap(predictions, truth) == pytest.approx(expected, rel=1e-6)
+
+
+def test_soft_precision_of_perfect_and_of_no_detections():
+    _, truth, _ = random_case(0)
+    perfect = {name: detections(one.xyxy[~one.ignore], np.full((~one.ignore).sum(), 0.9), one.labels[~one.ignore])
+               for name, one in truth.items()}
+    assert soft_ap(perfect, truth) == pytest.approx(1.0)
+    assert soft_ap({name: detections() for name in truth}, truth) == 0.0
+    inside = {name: detections(one.xyxy[one.ignore], np.full(one.ignore.sum(), 0.99), one.labels[one.ignore])
+              for name, one in truth.items()}
+    both = {name: detections(np.concatenate([inside[name].xyxy, perfect[name].xyxy]),
+                             np.concatenate([inside[name].scores, perfect[name].scores]),
+                             np.concatenate([inside[name].labels, perfect[name].labels])) for name in truth}
+    assert soft_ap(both, truth) == pytest.approx(1.0)
+
+
+def test_soft_precision_moves_where_precision_stands_still():
+    truth = {"image": Boxes.of([[0, 0, 10, 10], [20, 20, 30, 30]], [0, 0])}
+    def found(side, score):
+        return {"image": detections([[0, 0, 10, side], [40, 40, 50, 50]], [0.8, score], [0, 0])}
+
+    assert evaluate(found(10, 0.3), truth, "a").map == evaluate(found(10, 0.7), truth, "a").map
+    assert soft_ap(found(10, 0.3), truth) > soft_ap(found(10, 0.7), truth)
+    assert soft_ap(found(10, 0.3), truth) > soft_ap(found(9.9, 0.3), truth)

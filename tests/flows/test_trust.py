@@ -25,7 +25,8 @@ def condemned(quick, tmp_path_factory):
     from tasks.detector import inspect_images, train_detector
     from tasks.prepare import prepare_data
     from tasks.search import search_images
-    from tasks.table import divided, fill_table
+    from tasks.source import divided
+    from tasks.table import fill_table
 
     folder = tmp_path_factory.mktemp("condemned")
     shutil.copytree(quick.workdir, folder / "work")

@@ -116,7 +116,10 @@ def test_all_controls_side_by_side():
     assert found != compare(Additive(), POOL, POOL[:10], records, 500, seed=1)
 
 
-@pytest.mark.parametrize(("records", "queries"), [([], 5), ([POOL[:10]], 0)])
-def test_without_records_or_queries_there_is_nothing_to_compare(records, queries):
-    with pytest.raises(ValueError, match=f"expected records and queries, got {len(records)} and {queries}"):
-        compare(Additive(), POOL, POOL[:10], records, queries, 0)
+def test_without_records_there_is_no_best_one():
+    assert {*compare(Additive(), POOL, POOL[:10], [], 50, 0)} == {"swap", "cross_entropy", "balanced_entropy", "random"}
+
+
+def test_without_queries_there_is_nothing_to_compare():
+    with pytest.raises(ValueError, match="expected queries, got 0"):
+        compare(Additive(), POOL, POOL[:10], [POOL[:10]], 0, 0)

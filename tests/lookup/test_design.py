@@ -76,7 +76,8 @@ def test_balanced_entropy_leaves_out_near_duplicates_and_looks_after_the_rare_cl
 
 def test_a_spread_design_reaches_farther_than_a_random_one():
     represent = Representation(("mean",), SEEN, POOL, LABELLED, 12, 0)
-    spread, random = (represent(batches(design, records=40)).var(axis=0).sum() for design in ("spread", "random"))
+    spread, random = (represent(batches(design, records=40)).rows.var(axis=0).sum()
+                      for design in ("spread", "random"))
     assert spread > 2 * random
 
 

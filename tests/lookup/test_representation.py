@@ -24,27 +24,27 @@ def batches(count=5, budget=10, seed=1):
 def column(name, made, drawn):
     """A column as it was before it was standardised."""
     row = made.names.index(name)
-    return made(drawn)[:, row] * made._scale[row] + made._centre[row]
+    return made(drawn).rows[:, row] * made._scale[row] + made._centre[row]
 
 
 def test_the_mean_alone_is_the_papers_mean_embedding():
     made = representation(("mean",))
     slow = [SEEN.of(batch).embedding.astype(float).mean(axis=0) for batch in batches()]
-    np.testing.assert_allclose(made(batches()), slow, rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(made(batches()).rows, slow, rtol=1e-12, atol=1e-12)
     assert made.names == tuple(f"mean/{axis}" for axis in range(16))
 
 
 def test_columns_come_block_by_block():
     made = representation()
-    assert made(batches()).shape == (5, len(made.names))
-    assert made(batches()).dtype == np.float64
+    assert made(batches()).rows.shape == (5, len(made.names))
+    assert made(batches()).rows.dtype == np.float64
     blocks = [name.split("/")[0] for name in made.names]
     assert blocks == ["mean"] * AXES + ["spread"] * AXES + ["histogram"] * 4 + ["uncertainty"] * 6 + ["diversity"] * 3
 
 
 def test_every_block_weighs_the_same_over_random_batches():
     made = representation()
-    seen = made(batches(400, seed=7))
+    seen = made(batches(400, seed=7)).rows
     for block in BLOCKS:
         columns = [row for row, name in enumerate(made.names) if name.startswith(block)]
         assert (seen[:, columns] ** 2).sum(axis=1).mean() == pytest.approx(1, abs=0.25)
@@ -91,8 +91,8 @@ def test_neither_the_order_of_ids_nor_that_of_batches_matters():
     seen = SEEN.of(SEEN.ids[::-1])
     made, mixed = representation(), representation(seen=seen, pool=POOL[::-1], labelled=LABELLED[::-1])
     drawn = batches()
-    np.testing.assert_array_equal(made(drawn), mixed([batch[::-1] for batch in drawn]))
-    np.testing.assert_allclose(made(drawn)[3], made(drawn[3:4])[0], rtol=1e-12)
+    np.testing.assert_array_equal(made(drawn).rows, mixed([batch[::-1] for batch in drawn]).rows)
+    np.testing.assert_allclose(made(drawn).rows[3], made(drawn[3:4]).rows[0], rtol=1e-12)
 
 
 def test_batches_of_several_sizes_and_a_constant_column():
@@ -100,7 +100,7 @@ def test_batches_of_several_sizes_and_a_constant_column():
     scores[:, :, 1] = 0.5
     seen = type(SEEN)(SEEN.ids, SEEN.embedding, scores, SEEN.detections)
     made = representation(seen=seen)
-    described = made([POOL[:10], POOL[:3], POOL[5:6]])
+    described = made([POOL[:10], POOL[:3], POOL[5:6]]).rows
     assert np.isfinite(described).all()
     assert np.abs(described[:, made.names.index("uncertainty/1")]).max() < 1e-9
 
@@ -115,3 +115,20 @@ def test_batches_of_several_sizes_and_a_constant_column():
 def test_what_does_not_fit_is_refused(change, words):
     with pytest.raises(ValueError, match=words):
         representation(**change)
+
+
+def test_shares_and_images_describe_a_batch_by_its_images():
+    made, drawn = representation(), batches()
+    described, ids = made(drawn), sorted(SEEN.ids)
+    members = [[ids[row] for row in np.flatnonzero(one)] for one in described.shares.toarray()]
+    assert members == [sorted(one) for one in drawn]
+    np.testing.assert_allclose(described.shares.sum(axis=1), 1)
+    assert made.images.shape == (120, AXES + 4 + 6)
+    np.testing.assert_allclose(made.images.mean(axis=0), 0, atol=1e-12)
+    np.testing.assert_allclose(made.images.std(axis=0), 1)
+
+
+def test_images_are_the_same_whichever_are_labelled():
+    later = representation(pool=POOL[30:], labelled=(*LABELLED, *POOL[:30]))
+    np.testing.assert_array_equal(later.images, representation().images)
+    np.testing.assert_array_equal(later(batches()).shares.toarray(), representation()(batches()).shares.toarray())

@@ -8,13 +8,14 @@ from mgral.config import SearchConfig
 from mgral.errors import StateError
 from mgral.lookup.estimator import InverseDistance, Ridge
 from mgral.lookup.reward import TableReward
+from tests.lookup.pools import described
 
-RECORDS, REWARDS = np.array([[0.0, 0], [3, 0], [0, 4]]), np.array([0.1, 0.2, 0.3])  # threshold 3.18
+RECORDS, REWARDS = described([[0.0, 0], [3, 0], [0, 4]]), np.array([0.1, 0.2, 0.3])  # threshold 3.18
 
 
 def represent(batches):
     """Images are named by their place in the plane."""
-    return np.array([np.mean([[float(x) for x in one.split(",")] for one in batch], axis=0) for batch in batches])
+    return described([np.mean([[float(x) for x in one.split(",")] for one in batch], axis=0) for batch in batches])
 
 
 def reward(cap=2, run=lambda batch: 0.9, estimator=None, **settings):
@@ -27,7 +28,7 @@ NEAR, FAR, FARTHER = ("1,1",), ("-9,0",), ("-14,0",)
 def test_near_the_table_the_estimate_counts():
     one = reward(run=pytest.fail)
     assert one([NEAR, ("0,0",)]).tolist() == pytest.approx([*InverseDistance(2).fit(RECORDS, REWARDS).predict(
-        np.array([[1.0, 1]])).value, 0.1])
+        described([[1.0, 1]])).value, 0.1])
     assert str(one) == "0 of at most 2 fall-back experiments, 0 batches asked."
 
 
@@ -92,7 +93,7 @@ def test_saved_loaded_and_continued_it_equals_the_uninterrupted_one(estimator):
         return type(estimator)().fit(RECORDS, REWARDS)
 
     def run(batch):
-        return float(represent([batch])[0, 0]) / 100
+        return float(represent([batch]).rows[0, 0]) / 100
 
     calls = [[NEAR, FAR], [("0,-30",), NEAR], [("50,50",)], [("-40,7",), FARTHER]]
     whole = reward(cap=3, pace=2, run=run, estimator=fitted())
@@ -127,7 +128,7 @@ def test_a_search_on_the_table_goes_on_where_it_was_interrupted():
     ids = [f"{x:.3f},{y:.3f}" for x, y in places]
 
     def pair(states=(None, None)):
-        table = reward(cap=3, pace=2, run=lambda batch: float(represent([batch])[0].sum()) / 50, state=states[1])
+        table = reward(cap=3, pace=2, run=lambda batch: float(represent([batch]).rows[0].sum()) / 50, state=states[1])
         return Search(ids, places, 4, table, SearchConfig(iterations=8, lr=1e-2), 0, states[0]), table
 
     whole, table = pair()

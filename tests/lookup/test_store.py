@@ -4,7 +4,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import IntegrityError
@@ -14,7 +16,8 @@ from mgral.lookup.store import Base, Record, open_table
 
 RECORD = Record(fingerprint="f0", scope="s0", study="demo", strategy="mgral", cycle=1, snapshot="0" * 32,
                 origin="design", image_ids=("10", "7"), seed=3, labelled=100, map=0.25, ap50=0.5, balanced_loss=1.5,
-                loss=1.25, per_class={"cat": 0.5, "ünïcode": None}, seconds=2.5, steps=40, code="abc")
+                loss=1.25, per_class={"cat": 0.5, "ünïcode": None}, seconds=2.5, steps=40, code="abc", soft_ap=0.3,
+                kind="k0", repeat=1, curve=({"step": 20, "map": 0.2}, {"step": 40, "map": 0.25}))
 
 
 @pytest.fixture
@@ -154,7 +157,7 @@ def test_a_table_of_a_newer_mgral_is_one_clear_line(table, url):
     table.add(RECORD)
     with table._engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(TableError, match=r"table\.db: expected a table of revision 0001 or older, got 9999; it "
+    with pytest.raises(TableError, match=r"table\.db: expected a table of revision 0002 or older, got 9999; it "
                                          r"was written by a newer mgral, update this one$"):
         open_table(url)
     assert len(table.records()) == 1
@@ -164,3 +167,24 @@ def test_a_table_in_memory():
     with open_table("sqlite://") as table:
         table.add(RECORD)
         assert len(table.records()) == 1
+
+
+def test_records_of_an_older_table_stay(tmp_path):
+    path = tmp_path / "old.db"
+    config = AlembicConfig()
+    config.set_main_option("script_location", "mgral.lookup:migrations")
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0001")
+        connection.execute(text(
+            "INSERT INTO experiment (fingerprint, scope, study, strategy, cycle, snapshot, origin, image_ids, seed, "
+            "labelled, map, ap50, balanced_loss, loss, per_class, seconds, steps, code, created_at) VALUES ('f', 's', "
+            "'demo', 'mgral', 1, 'x', 'design', '[\"a\"]', 3, 9, .25, .5, 1.5, 1.25, '{}', 2.5, 40, 'abc', "
+            "'2026-01-01 00:00:00')"))
+    engine.dispose()
+    with open_table(f"sqlite:///{path}") as table:
+        old, = table.records()
+        assert (old.image_ids, old.map, old.soft_ap, old.kind, old.repeat, old.curve) == (("a",), 0.25, None, "", 0, ())
+        assert table.add(replace(RECORD, origin="truth")).id == old.id + 1
+        assert [one.fingerprint for one in table.records(kind="k0")] == ["f0"]

@@ -7,11 +7,11 @@ import torch
 
 from mgral.config import MeanTeacherConfig, SemisupConfig
 from mgral.data.dataset import Boxes
-from mgral.detection.evaluation import evaluate
+from mgral.detection.evaluation import evaluate, soft_ap
 from mgral.detection.inspecting import detect
 from mgral.detection.targets import Target
 from mgral.errors import DataError
-from mgral.semisup.experiment import balanced_mean, measure, run_experiment
+from mgral.semisup.experiment import balanced_mean, measure, measured_at, run_experiment
 from mgral.semisup.learning import METHODS
 
 CONFIG = SemisupConfig(steps=2, labelled_per_step=3, unlabelled_per_step=3,
@@ -31,30 +31,58 @@ def test_same_seed_same_outcome(method, start, scenes, labelled, reward):
         run_experiment(start, scenes, labelled, scenes.ids[8:16], reward, config, seed), seconds=0.0)
         for seed in (3, 3, 4))
     assert first == second != third
-    assert first.steps == 2
-    assert 0 <= first.map <= first.ap50 <= 1
-    assert len(first.per_class) == 3
-    assert math.isfinite(first.loss)
-    assert math.isfinite(first.balanced_loss)
+    end = first.end
+    assert end.step == 2
+    assert 0 <= end.map <= end.ap50 <= 1
+    assert 0 <= end.soft_ap <= 1
+    assert len(end.per_class) == 3
+    assert math.isfinite(end.loss)
+    assert math.isfinite(end.balanced_loss)
 
 
 def test_the_batch_matters(start, scenes, labelled, reward):
     first, second = (run_experiment(start, scenes, labelled, batch, reward, CONFIG, 0)
                      for batch in (scenes.ids[8:11], scenes.ids[11:16]))
-    assert first.loss != second.loss
+    assert first.end.loss != second.end.loss
     assert first.seconds > 0
 
 
 def test_measures_are_those_of_the_parts(start, scenes, reward):
-    detections, loss, balanced = measure(start, scenes, reward)
-    twin = detect(start, scenes, list(reward))
-    assert evaluate(detections, reward, start.classes) == evaluate(twin, reward, start.classes)
+    measured = measure(start, scenes, reward)
+    found = detect(start, scenes, list(reward))
+    reached = evaluate(found, reward, start.classes)
+    assert (measured.map, measured.ap50, measured.per_class) == (reached.map, reached.ap50, reached.per_class)
+    assert measured.soft_ap == soft_ap(found, reward)
     targets = [Target.of(boxes, 2.0) for boxes in reward.values()]
     with torch.inference_mode():
         start.eval()
         expected = sum(value.item() for value in start.losses(scenes.pixels(list(reward)), targets).values())
-    assert loss == pytest.approx(expected, rel=1e-5)
-    assert balanced > 0
+    assert measured.loss == pytest.approx(expected, rel=1e-5)
+    assert measured.balanced_loss > 0
+
+
+def test_measuring_on_the_way_changes_nothing(start, scenes, labelled, reward):
+    config = CONFIG.model_copy(update={"steps": 5})
+    once, often = (run_experiment(start, scenes, labelled, scenes.ids[8:12], reward, config, 0, measurements=count)
+                   for count in (1, 3))
+    assert [one.step for one in often.curve] == [2, 3, 5]
+    assert once.curve == often.curve[-1:]
+    assert often.curve[0].loss != often.curve[1].loss
+    assert measured_at(4, 9) == (1, 2, 3, 4)
+
+
+def test_a_training_that_paused_goes_on_with_what_it_had_measured(start, scenes, labelled, reward, tmp_path):
+    config = CONFIG.model_copy(update={"steps": 4})
+    def run(**further):
+        return run_experiment(start, scenes, labelled, scenes.ids[8:12], reward, config, 0, measurements=2, **further)
+
+    file = tmp_path / "paused.pth"
+    whole, paused = run(), run(checkpoint=file, until=2)
+    assert file.exists()
+    assert paused.curve == whole.curve[:1]
+    assert run(checkpoint=file, until=2).curve == paused.curve
+    assert run(checkpoint=file).curve == whole.curve
+    assert not file.exists()
 
 
 def test_classes_weigh_alike():

@@ -63,7 +63,7 @@ def test_a_workplace_travels_without_its_opened_detector(place):
 
 
 def test_an_experiment_without_memory_takes_no_other_along(place, monkeypatch):
-    def greedy(start, store, labelled, batch, truth, config, seed, checkpoint):
+    def greedy(start, store, labelled, batch, truth, config, seed, checkpoint, measurements, until):
         if seed == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
         return seed

@@ -70,7 +70,7 @@ def test_a_check_is_one_real_experiment_and_recorded_as_such(progress):
 
     def measure(batch, origin):
         asked.append((batch, origin))
-        return SimpleNamespace(balanced_loss=0.7, map=0.2)
+        return SimpleNamespace(balanced_loss=0.7, map=0.2, curve=())
 
     laboratory = SimpleNamespace(measure=measure)
     assert _checked(job(), laboratory, ("a", "b")) is None

@@ -1,0 +1,157 @@
+"""What all estimators have in common: records in, estimates out, and how strange a batch is to the table."""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+from scipy.spatial.distance import cdist, pdist
+
+from mgral.lookup.described import Described
+
+Metric = Literal["l2", "cosine"]
+
+CHUNK = 1024
+"""Queries at a time: their distances to a thousand records stay in a processor's cache."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimate:
+    """For M queries: the estimated reward, its standard deviation and the distance to the nearest record, (M,) each.
+
+    The deviation is that of the batch's true reward, not of one more noisy measurement of it.
+    """
+
+    value: np.ndarray
+    deviation: np.ndarray
+    nearest: np.ndarray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LeftOut:
+    """For n records, each estimated without those of its group: the value, and the deviation of a measurement of it as
+    noisy as the record's, (n,) each."""
+
+    value: np.ndarray
+    deviation: np.ndarray
+
+
+class Estimator(ABC):
+    """Learns from n described batches and their rewards; more may be added at any time.
+
+    `threshold` is the distance beyond which a query is strange to the table and asks for a real experiment,
+    `noise_variance` that of a standard record's measurement, as far as the estimator knows it.
+    """
+
+    FOLDS: ClassVar[int | None] = None
+    """Most fits that `left_out` may cost; None is one a group."""
+
+    def __init__(self, metric: Metric = "l2") -> None:
+        self.metric = metric
+
+    def fit(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None) -> Self:
+        """Forgets what was there and learns n records: batches, rewards (n,) and the variance of each measurement as a
+        multiple of a standard record's, `noise` (n,), 1 if absent: a record of noise 4 counts a quarter.
+
+        Raises:
+            ValueError: fewer than 3 records, shapes that do not match, a value that is not finite, or a noise of 0 or
+                less.
+        """
+        self.records, self.rewards, self.noise = described, *_checked(described, rewards, noise)
+        if len(described) < 3:
+            raise ValueError(f"expected at least 3 records, got {len(described)}")
+        self.threshold = threshold(described.rows, self.metric)
+        self._learn()
+        return self
+
+    def add(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None) -> Self:
+        """Learns m more records."""
+        more = _checked(described, rewards, noise)
+        return self.fit(Described.joined([self.records, described]), np.concatenate([self.rewards, more[0]]),
+                        np.concatenate([self.noise, more[1]]))
+
+    def predict(self, queries: Described) -> Estimate:
+        """Estimates M batches."""
+        parts = [self._predict(queries[begin:begin + CHUNK]) for begin in range(0, max(len(queries), 1), CHUNK)]
+        return Estimate(*(np.concatenate([getattr(one, name) for one in parts]) for name in Estimate.__slots__))
+
+    def left_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None,
+                 groups: np.ndarray | None = None) -> LeftOut:
+        """Estimates each of n records from those of other groups, `groups` (n,), each on its own if absent.
+
+        The estimator itself is left as it is.
+        """
+        rewards, noise = _checked(described, rewards, noise)
+        value, deviation = np.empty(len(rewards)), np.empty(len(rewards))
+        for held in self._folds(np.arange(len(rewards)) if groups is None else groups):
+            student = copy.copy(self).fit(described[~held], rewards[~held], noise[~held])
+            estimate = student.predict(described[held])
+            value[held] = estimate.value
+            deviation[held] = np.sqrt(estimate.deviation**2 + student.noise_variance * noise[held])
+        return LeftOut(value, deviation)
+
+    @property
+    @abstractmethod
+    def noise_variance(self) -> float:
+        """Variance of a standard record's measurement; 0 if the deviation covers it already."""
+
+    @abstractmethod
+    def _learn(self) -> None:
+        """Prepares what `_estimate` needs from `records`, `rewards` and `noise`; what was there is not changed."""
+
+    @abstractmethod
+    def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Value and deviation, (M,) each, of queries whose distances to the records are `between` (M, n)."""
+
+    def _predict(self, queries: Described) -> Estimate:
+        between = distances(queries.rows, self.records.rows, self.metric)
+        return Estimate(*self._estimate(queries, between), between.min(axis=1))
+
+    def _folds(self, groups: np.ndarray) -> Iterator[np.ndarray]:
+        """Masks (n,) of the records to leave out together: every group is in one of them, as a whole."""
+        number = np.unique(groups, return_inverse=True)[1]
+        folds = min(number.max() + 1, self.FOLDS or len(number))
+        yield from (number % folds == fold for fold in range(folds))
+
+
+def threshold(rows: np.ndarray, metric: Metric = "l2") -> float:
+    """τ, the mean minus one standard deviation of the distances between n records (n, d); at least 0.
+
+    The paper's "mean feature distance minus one standard deviation" (section III-F).
+    """
+    between = pdist(_placed(rows, metric), "euclidean" if metric == "l2" else "sqeuclidean")
+    between = between if metric == "l2" else between / 2
+    return float(max(between.mean() - between.std(), 0.0))
+
+
+def distances(queries: np.ndarray, records: np.ndarray, metric: Metric) -> np.ndarray:
+    """Distances (M, n): Euclidean, or 1 - cosine."""
+    if metric == "l2":
+        return cdist(queries, records)
+    return cdist(_placed(queries, metric), _placed(records, metric), "sqeuclidean") / 2
+
+
+def _placed(rows: np.ndarray, metric: Metric) -> np.ndarray:
+    """For cosine on the unit sphere, where half the squared distance is 1 - cosine, exactly 0 for equal vectors."""
+    if metric == "l2":
+        return rows
+    norm = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(norm > 0, norm, 1.0)
+
+
+def _checked(described: Described, rewards: np.ndarray, noise: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Rewards and noise as float64."""
+    values = np.asarray(rewards, dtype=float)
+    noise = np.ones(len(values)) if noise is None else np.asarray(noise, dtype=float)
+    if not values.shape == noise.shape == (len(described),):
+        raise ValueError(f"expected a reward and a noise for each of {len(described)} batches, got {values.shape} and "
+                         f"{noise.shape}")
+    if not (np.isfinite(described.rows).all() and np.isfinite(values).all()):
+        raise ValueError("expected finite records and rewards, got a NaN or an infinity")
+    if not (np.isfinite(noise).all() and (noise > 0).all()):
+        raise ValueError("expected finite noises above 0, got others")
+    return values, noise

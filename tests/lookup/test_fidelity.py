@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from mgral.config import TableConfig
+from mgral.lookup.fidelity import better_half, noise_of, reward_of, settle
+from mgral.lookup.store import Record
+
+CONFIG = TableConfig(reward="loss", measurements=4, rungs=(1,))
+
+
+def record(name, curve, repeat=0):
+    """A training whose loss was measured every 10 steps."""
+    measured = tuple({"step": 10 * (place + 1), "loss": loss, "map": 1 - loss} for place, loss in enumerate(curve))
+    return Record(fingerprint=f"{name}/{repeat}/{len(curve)}", scope="s", study="demo", strategy="mgral", cycle=1,
+                  snapshot="x", origin="design", image_ids=(name,), seed=0, labelled=9, map=1 - curve[-1], ap50=0.0,
+                  balanced_loss=1.0, loss=curve[-1], per_class={}, seconds=1.0, steps=10 * len(curve), code="c",
+                  curve=measured, repeat=repeat)
+
+
+def test_a_reward_is_the_mean_of_the_last_measurements_and_grows_as_losses_fall():
+    one = record("a", [4.0, 3.0, 2.0, 1.0])
+    assert reward_of(one, CONFIG) == -1.0
+    assert reward_of(one, CONFIG.model_copy(update={"average": 3})) == -2.0
+    assert reward_of(one, TableConfig(reward="map")) == 0.0
+
+
+def test_the_better_half_goes_on_in_its_order():
+    paused = [record(name, [loss]) for name, loss in zip("abcde", [5.0, 1.0, 4.0, 2.0, 3.0], strict=True)]
+    assert [one.image_ids for one in better_half(paused, CONFIG)] == [("b",), ("d",), ("e",)]
+
+
+def test_a_stopped_training_counts_with_the_end_that_its_rung_foretells():
+    rng = np.random.default_rng(0)
+    early = rng.uniform(1, 2, 400)
+    late = 0.5 * early + 1 + rng.normal(0, 0.1, 400)
+    whole = [record(f"w{row}", [first, 9.0, 9.0, last]) for row, (first, last) in enumerate(zip(early, late,
+                                                                                              strict=True))]
+    again = [record(f"w{row}", [1.0, 9.0, 9.0, late[row] + gap], repeat=1)
+             for row, gap in enumerate(rng.normal(0, 0.05 * 2**0.5, 200))]
+    paused = [record("stopped", [1.4]), record("w0", [early[0]])]
+    settled = settle([*whole[:200], *again, *whole[200:], *paused], CONFIG)
+    assert len(settled.batches) == 601  # w0's pause is part of its whole training
+    assert settled.batches[-1] == ("stopped",)
+    # 200 repeats start at 1.0 and end elsewhere: the line is theirs as well
+    x = -np.concatenate([early[:200], np.ones(200), early[200:]])
+    y = settled.rewards[:600]
+    slope, level = np.polyfit(x, y, 1)
+    assert settled.rewards[-1] == pytest.approx(level - slope * 1.4)
+    residual = ((y - level - slope * x) ** 2).sum() / 598
+    assert settled.noise[-1] == pytest.approx(residual / noise_of(whole[:200] + again, CONFIG).runs ** 2)
+    assert (settled.noise[:600] == 1).all()
+    assert settled.groups[0] == settled.groups[200]
+    assert len(set(settled.groups)) == 401
+
+
+def test_noise_from_run_to_run_is_told_from_that_between_batches():
+    rng = np.random.default_rng(1)
+    worth = rng.normal(5, 0.3, 2000)
+    runs = [[record(str(row), [value + error], repeat) for row, (value, error) in enumerate(zip(worth, errors,
+                                                                                              strict=True))]
+            for repeat, errors in enumerate(rng.normal(0, 0.1, (2, 2000)))]
+    noise = noise_of([*runs[0], *runs[1][:1500]], CONFIG)
+    assert noise.repeated == 1500
+    assert noise.runs == pytest.approx(0.1, rel=0.05)
+    assert noise.batches == pytest.approx(0.3, rel=0.05)
+    assert noise_of(runs[0], CONFIG) is None
+    assert "(1500 batches repeated)" in str(noise)
+
+
+def test_batches_all_alike_leave_nothing_between_them():
+    same = [record(name, [1.0], repeat) for name in "abc" for repeat in range(2)]
+    noise = noise_of(same, CONFIG)
+    assert (noise.runs, noise.batches) == (0.0, 0.0)
+
+
+def test_stopped_trainings_need_whole_ones():
+    with pytest.raises(ValueError, match="expected at least 3 whole trainings to judge the others by, got 2"):
+        settle([record("a", [1.0] * 4), record("b", [2.0] * 4), record("c", [1.0])], CONFIG)
