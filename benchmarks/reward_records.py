@@ -4,7 +4,7 @@
 
 One seed draws its own scenes or splits, trains the cycle's detector on the labelled images and then measures batches:
 designed ones by every source of reward (`semisupervised`, the same four times as long, `student`, `labelled`), and
-held-out ones by what their true labels bring. A repeat has one seed for all batches: what it changes alike for all can
+held-out ones by their reward and by what their true labels bring. A repeat has one seed for all batches: what it changes alike for all can
 be told from what it changes for each. Each measurement is a line of DIR/SEED.jsonl; a run that is interrupted
 goes on behind the last one. `benchmarks/reward.py` reads them.
 """
@@ -133,6 +133,8 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, object]]:
     for number, batch in enumerate(held):
         for repeat in range(2):
             yield f"truth/{number}/{repeat}", batch, lambda b=batch, r=repeat: _true_gain(stage, b, r)
+    for number, batch in enumerate(held):
+        yield f"direct/{number}/0", batch, lambda b=batch: _semisupervised(stage, b, 0)
     for design, batches in designs.items():
         for number, batch in enumerate(batches):
             for repeat in range(2 if number < TWICE else 1):
@@ -146,8 +148,6 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, object]]:
         yield f"labelled/spread/{number}/0", batch, lambda b=batch: _played(stage, b, 0)
     for number, batch in enumerate(designs["spread"]):
         yield f"long/spread/{number}/0", batch, lambda b=batch: _semisupervised(stage, b, 0, LONG)
-    for number, batch in enumerate(held):
-        yield f"scratch/{number}/0", batch, lambda b=batch: _from_scratch(stage, b)
 
 
 def _semisupervised(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> dict:
@@ -187,12 +187,6 @@ def _supervised(stage: Stage, start: Detector, known: dict[ImageId, Boxes], batc
         "labelled_per_step": settings.labelled_per_step + settings.unlabelled_per_step})
     return asdict(run_experiment(start, stage.store, known, batch, stage.truth(measured_on or stage.splits.reward),
                                  settings, derived_seed(stage.config.seed, repeat), measurements=MEASUREMENTS))
-
-
-def _from_scratch(stage: Stage, batch: Batch) -> dict:
-    """A new detector on the labelled images and the batch, as the next cycle's; measured on the test images."""
-    detector = _trained(stage.config, stage.dataset, stage.store, (*stage.splits.labelled, *batch))
-    return {"test": _figures(detector, stage, stage.splits.test)}
 
 
 def _trained(config: Config, dataset: Dataset, store: ImageStore, ids: tuple[ImageId, ...],

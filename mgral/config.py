@@ -226,12 +226,18 @@ class TableConfig(Section):
     """Last measurements whose mean is the reward."""
     rungs: tuple[AtLeastOne, ...] = ()
     """After which of its measurements the less promising half of the trainings stops (successive halving)."""
-    repeats: Count = 2
+    repeats: Count = 3
     """Batches that are measured once more with another seed, to tell what a reward varies by from run to run."""
     history: bool = False
     """Also learn from the records of earlier cycles, where that foretells this cycle's records better."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
-    estimator: Literal["inverse_distance", "ridge"] = "ridge"
+    whitening: Literal["columns", "blocks"] = "columns"
+    """Over random batches: `columns` makes them vary alike; `blocks` also decorrelates them, block by block, so that
+    what several columns say alike does not count several times in a distance."""
+    estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "ridge"
+    """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
+    members: Annotated[int, Field(ge=2)] = 8
+    """Networks of the ensemble."""
     metric: Literal["l2", "cosine"] = "l2"
     neighbours: AtLeastOne = 5
     fallback_cap: Count = 2
@@ -250,6 +256,9 @@ class TableConfig(Section):
             if self.fallback_cap:
                 raise ValueError(f"expected a fallback_cap of 0 with the source labelled, got {self.fallback_cap}: "
                                  "nobody knows the true labels of the batches that a search draws")
+            if self.estimator == "ensemble":
+                raise ValueError("expected another estimator with the source labelled, got ensemble: it looks at images, "
+                                 "and those of the played pool are others")
             if not set(self.representation) <= {*RELATIVE}:
                 raise ValueError(f"expected a representation of {', '.join(RELATIVE)} with the source labelled, got "
                                  f"{', '.join(self.representation)}: embeddings of two detectors cannot be compared")

@@ -85,8 +85,9 @@ def true_source(job: Job, trained: Trained, seen: Inspection) -> Source:
 def representation(job: Job, seen: Inspection, pool: Sequence[ImageId], budget: int) -> Representation:
     """How batches of images of a pool are described to the estimator, relative to all other images that were seen."""
     known = sorted({*seen.ids} - {*pool})
-    return Representation(job.config.table.representation, seen, pool, known, budget,
-                          derived_seed(job.config.seed, "representation"))
+    config = job.config.table
+    return Representation(config.representation, seen, pool, known, budget,
+                          derived_seed(job.config.seed, "representation"), config.whitening)
 
 
 def open_laboratory(job: Job, trained: Trained, table: Table, source: Source) -> Laboratory:

@@ -23,7 +23,7 @@ class Described:
         return len(self.rows)
 
     def __getitem__(self, which) -> Described:
-        kept = np.atleast_1d(np.arange(len(self))[which])
+        kept = which if isinstance(which, slice) else np.atleast_1d(np.arange(len(self))[which])
         return Described(self.rows[kept], self.shares[kept])
 
     @classmethod

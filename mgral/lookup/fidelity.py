@@ -33,7 +33,7 @@ class Settled:
 class Noise:
     """Standard deviations of the reward: from run to run of a batch, and between batches when that is taken off.
 
-    Over `repeated` batches that were measured more than once.
+    Over `repeated` batches that were measured more than once; what a seed changes alike for all of them is left out.
     """
 
     runs: float
@@ -41,9 +41,8 @@ class Noise:
     repeated: int
 
     def __str__(self) -> str:
-        batches = "1 batch" if self.repeated == 1 else f"{self.repeated} batches"
         return (f"the reward varies by {self.batches:.3g} between batches and by {self.runs:.3g} from run to run "
-                f"({batches} repeated)")
+                f"({self.repeated} batches repeated)")
 
 
 def reward_of(record: Record, config: TableConfig) -> float:
@@ -63,7 +62,7 @@ def better_half(records: Sequence[Record], config: TableConfig) -> list[Record]:
 
 
 def settle(records: Sequence[Record], config: TableConfig) -> Settled:
-    """One row a batch and repeat, its longest training.
+    """One row a batch and repeat, its longest training; repeats are moved by what their seed changes on average.
 
     A stopped training counts with the reward that it would be expected to end with: a line fitted to the whole
     trainings, from their figure at that step to their reward. Its noise is the line's squared error over the variance
@@ -82,12 +81,12 @@ def settle(records: Sequence[Record], config: TableConfig) -> Settled:
     whole = [one for one in kept if one.steps == steps]
     if len(whole) < min(FEWEST, len(kept)):
         raise ValueError(f"expected at least {FEWEST} whole trainings to judge the others by, got {len(whole)}")
-    known = noise_of(whole, config)
+    known, moved = noise_of(whole, config), _moved_by_seed(whole, config)
     rewards, noise = [], []
     lines = {stop: _line(whole, stop, config) for stop in {one.steps for one in kept} - {steps}}
     for one in kept:
         if one.steps == steps:
-            rewards.append(reward_of(one, config))
+            rewards.append(reward_of(one, config) - moved[one.repeat])
             noise.append(1.0)
         else:
             slope, level, variance = lines[one.steps]
@@ -99,22 +98,33 @@ def settle(records: Sequence[Record], config: TableConfig) -> Settled:
 
 
 def noise_of(records: Sequence[Record], config: TableConfig) -> Noise | None:
-    """What the reward of whole trainings varies by; None where no batch was measured twice.
+    """What the reward of whole trainings varies by; None where fewer than two batches were measured twice.
 
-    Pooled variance within the repeated batches; between batches that of single measurements less that from run to run,
-    at least 0.
+    A repeat has one seed for all its batches, so the seed's mean effect is taken off: pooled variance within repeated
+    batches, with a degree of freedom less for each further repeat. Between batches it is the variance of their first
+    measurements less that from run to run, at least 0.
     """
-    by_batch = defaultdict(list)
+    moved, by_batch = _moved_by_seed(records, config), defaultdict(list)
     for one in records:
-        by_batch[one.image_ids].append(reward_of(one, config))
+        by_batch[one.image_ids].append(reward_of(one, config) - moved[one.repeat])
     repeated = [np.array(values) for values in by_batch.values() if len(values) > 1]
-    if not repeated:
+    freedom = sum(len(values) - 1 for values in repeated) - (len(moved) - 1)
+    if freedom < 1:
         return None
-    freedom = sum(len(values) - 1 for values in repeated)
     within = sum(((values - values.mean()) ** 2).sum() for values in repeated) / freedom
-    first = np.array([values[0] for values in by_batch.values()])
-    between = first.var(ddof=1) - within if len(first) > 1 else 0.0
+    between = np.array([values[0] for values in by_batch.values()]).var(ddof=1) - within
     return Noise(float(within**0.5), float(max(between, 0.0) ** 0.5), len(repeated))
+
+
+def _moved_by_seed(records: Sequence[Record], config: TableConfig) -> dict[int, float]:
+    """By how much each repeat's rewards lie above the first's, on average over the batches of both."""
+    rewards = {(one.repeat, one.image_ids): reward_of(one, config) for one in records}
+    moved = {}
+    for repeat in sorted({one.repeat for one in records}):
+        gaps = [value - rewards[0, batch] for (number, batch), value in rewards.items()
+                if number == repeat and (0, batch) in rewards]
+        moved[repeat] = float(np.mean(gaps)) if gaps else 0.0
+    return moved
 
 
 def _line(whole: Sequence[Record], step: int, config: TableConfig) -> tuple[float, float, float]:

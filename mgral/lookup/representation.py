@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import chain, pairwise
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy import sparse
+from scipy.linalg import block_diag
 
-from mgral.config import Block
+from mgral.config import Block as BlockName
 from mgral.data.dataset import ImageId
 from mgral.inspection import Inspection
 from mgral.lookup.described import Described
@@ -19,16 +22,35 @@ AXES = 8
 """Principal components that stand for the embedding beside other blocks."""
 PROBES = 256
 """Random batches over which the columns are standardised."""
+FLOOR = 0.05
+"""Least variance, a standardised column having 1, that whitening blows up to 1: what varies less is mostly chance."""
+CHUNK = 1024
+"""Batches at a time."""
 
-Columns = tuple[list[str], Callable[[sparse.csr_array], np.ndarray]]
-"""The names of a block, and what makes it (M, columns) from the shares (M, N) that images have in batches."""
+
+class Block(NamedTuple):
+    """A block's columns: `names`; `images` (N, k), whose means over a batch it needs; and what makes the columns of
+    M batches (M, columns) of `Facts` and those means (M, k)."""
+
+    names: list[str]
+    images: np.ndarray
+    columns: Callable[[Facts, np.ndarray], np.ndarray]
+
+
+class Facts(NamedTuple):
+    """Of M batches: the rows of their images, batch by batch; how many each has, (M, 1); the mean of their principal
+    components, (M, axes)."""
+
+    members: np.ndarray
+    sizes: np.ndarray
+    centre: np.ndarray
 
 
 class Representation:
     """Describes batches; fitted on an inspection that holds the pool and the labelled images.
 
     The lone block `mean` is the mean embedding of the batch, the paper's visual representation v (section III-F), as it
-    is. Otherwise the columns are, block by block:
+    is (unless blocks are whitened). Otherwise the columns are, block by block:
 
     - `mean`: the mean on the first principal components of the embedding;
     - `spread`: the standard deviation on the same components;
@@ -38,14 +60,18 @@ class Representation:
       among them, mean distance to the nearest labelled image;
 
     each standardised over random batches of the pool and divided by the root of its block's number of columns, so that
-    every block weighs the same in a distance. `names` has the columns.
+    every block weighs the same in a distance. With `whitening` by `blocks` the columns of a block are also
+    decorrelated, by the symmetric root of their correlation (ZCA-cor, Kessy et al. 2018), which leaves each as near to
+    itself as can be: distances are those of whitened principal components, names keep their sense. `names` has the
+    columns.
 
     Raises:
         ValueError: no block, or one twice or unknown; a pool smaller than the budget; no labelled image.
     """
 
-    def __init__(self, blocks: Sequence[Block], inspection: Inspection, pool: Sequence[ImageId],
-                 labelled: Sequence[ImageId], budget: int, seed: int) -> None:
+    def __init__(self, blocks: Sequence[BlockName], inspection: Inspection, pool: Sequence[ImageId],
+                 labelled: Sequence[ImageId], budget: int, seed: int,
+                 whitening: Literal["columns", "blocks"] = "columns") -> None:
         makers = {"mean": self._mean, "spread": self._spread, "histogram": self._histogram,
                   "uncertainty": self._uncertainty, "diversity": self._diversity}
         if not blocks or len(set(blocks)) < len(blocks) or not set(blocks) <= set(makers):
@@ -58,16 +84,19 @@ class Representation:
         self._budget, self._seed = budget, seed
         self._pool, self._labelled = self._inspection.rows(sorted(pool)), self._inspection.rows(sorted(labelled))
         self._components = principal(self._inspection.embedding, AXES)
-        literal = tuple(blocks) == ("mean",)
-        self._parts = [self._embedding()] if literal else [makers[block]() for block in blocks]
-        self.names = tuple(name for names, _ in self._parts for name in names)
-        self._centre, self._scale = np.zeros(len(self.names)), np.ones(len(self.names))
+        literal = tuple(blocks) == ("mean",) and whitening == "columns"
+        self._blocks = [self._embedding()] if literal else [makers[block]() for block in blocks]
+        self._images = np.hstack([self._components, *(block.images for block in self._blocks)])
+        self.names = tuple(name for block in self._blocks for name in block.names)
+        self._centre, self._scale, self._mixing = np.zeros(len(self.names)), np.ones(len(self.names)), None
         if not literal:
-            self._standardise()
+            self._standardise(whitening)
 
     def __call__(self, batches: Sequence[Sequence[ImageId]]) -> Described:
         """Describes M batches of pool or labelled images; shares are over the images of both, sorted by id."""
-        return self._describe([self._inspection.rows(batch) for batch in batches])
+        sizes = np.array([len(batch) for batch in batches])
+        members = map(self._inspection.row.__getitem__, chain.from_iterable(batches))
+        return self._describe(np.fromiter(members, dtype=np.int32, count=sizes.sum()), sizes)
 
     @cached_property
     def images(self) -> np.ndarray:
@@ -86,58 +115,82 @@ class Representation:
         whole = entropy.sum(axis=2)
         return np.column_stack([whole.mean(axis=1), whole.max(axis=1), entropy.mean(axis=1)])
 
-    def _describe(self, batches: Sequence[np.ndarray]) -> Described:
-        sizes = np.array([len(rows) for rows in batches])
-        ends = np.concatenate([[0], sizes.cumsum()])
-        columns = np.concatenate([np.sort(rows) for rows in batches])  # sorted: the order within a batch says nothing
-        shares = sparse.csr_array((np.repeat(1 / sizes, sizes), columns, ends),
-                                  shape=(len(batches), len(self._inspection.ids)))
-        rows = (np.hstack([make(shares) for _, make in self._parts]) - self._centre) / self._scale
-        return Described(rows, shares)
+    def _describe(self, members: np.ndarray, sizes: np.ndarray) -> Described:
+        """Of M batches of these sizes (M), whose images come one after the other; they are sorted in place."""
+        ends = np.concatenate([[0], sizes.cumsum()]).astype(np.int32)
+        for begin, end in pairwise(ends):
+            members[begin:end].sort()  # the order within a batch says nothing
+        shares = sparse.csr_array((np.repeat(1 / sizes, sizes), members, ends),
+                                  shape=(len(sizes), len(self._inspection.ids)))
+        rows = [self._columns(shares[begin:begin + CHUNK]) for begin in range(0, len(sizes), CHUNK)]
+        rows = (np.vstack(rows) - self._centre) / self._scale
+        return Described(rows if self._mixing is None else rows @ self._mixing, shares)
 
-    def _standardise(self) -> None:
-        rng = np.random.default_rng(self._seed)
-        probes = self._describe([rng.choice(self._pool, self._budget, replace=False) for _ in range(PROBES)]).rows
-        widths = np.concatenate([np.full(len(names), len(names) ** 0.5) for names, _ in self._parts])
-        deviation = probes.std(axis=0)
-        self._centre, self._scale = probes.mean(axis=0), np.where(deviation > 1e-9, deviation, 1.0) * widths
+    def _columns(self, shares: sparse.csr_array) -> np.ndarray:
+        means = shares @ self._images
+        ends = np.cumsum([self._components.shape[1], *(block.images.shape[1] for block in self._blocks)])
+        centre, *parts = np.split(means, ends[:-1], axis=1)
+        facts = Facts(shares.indices, np.diff(shares.indptr)[:, None], centre)
+        return np.hstack([block.columns(facts, part) for block, part in zip(self._blocks, parts, strict=True)])
 
-    def _embedding(self) -> Columns:
+    def _standardise(self, whitening: str) -> None:
+        rng, count = np.random.default_rng(self._seed), self._budget
+        drawn = [rng.choice(self._pool, count, replace=False) for _ in range(PROBES)]
+        probes = self._describe(np.concatenate(drawn).astype(np.int32), np.full(PROBES, count)).rows
+        self._centre, deviation = probes.mean(axis=0), probes.std(axis=0)
+        self._scale = np.where(deviation > 1e-9, deviation, 1.0)
+        if whitening == "columns":
+            self._scale = self._scale * np.concatenate([np.full(len(one.names), len(one.names) ** 0.5)
+                                                        for one in self._blocks])
+        else:
+            ends = np.cumsum([len(block.names) for block in self._blocks])[:-1]
+            parts = np.split((probes - self._centre) / self._scale, ends, axis=1)
+            self._mixing = block_diag(*(_whitening(part) for part in parts))
+
+    def _embedding(self) -> Block:
         embedding = self._inspection.embedding.astype(float)
-        return [f"mean/{column}" for column in range(embedding.shape[1])], lambda shares: shares @ embedding
+        return Block([f"mean/{column}" for column in range(embedding.shape[1])], embedding, lambda _, means: means)
 
-    def _mean(self) -> Columns:
-        return [f"mean/{axis}" for axis in range(self._components.shape[1])], lambda shares: shares @ self._components
+    def _mean(self) -> Block:
+        names = [f"mean/{axis}" for axis in range(self._components.shape[1])]
+        return Block(names, self._nothing(), lambda facts, _: facts.centre)
 
-    def _spread(self) -> Columns:
+    def _spread(self) -> Block:
         names = [f"spread/{axis}" for axis in range(self._components.shape[1])]
-        return names, lambda shares: _deviation(shares, self._components)
+        return Block(names, self._components**2,
+                     lambda facts, squares: np.sqrt(np.maximum(squares - facts.centre**2, 0.0)))
 
-    def _histogram(self) -> Columns:
+    def _histogram(self) -> Block:
         mass = class_mass(self._inspection)
         growth = mass / (1 + mass[self._labelled].sum(axis=0))
         names = [f"histogram/{label}" for label in range(mass.shape[1])]
-        return names, lambda shares: np.log1p((shares > 0).astype(float) @ growth)
+        return Block(names, growth, lambda facts, means: np.log1p(facts.sizes * means))
 
-    def _uncertainty(self) -> Columns:
+    def _uncertainty(self) -> Block:
         classes = range(self._entropies.shape[1] - 2)
         names = ["uncertainty/mean", "uncertainty/max", *(f"uncertainty/{label}" for label in classes)]
-        return names, lambda shares: shares @ self._entropies
+        return Block(names, self._entropies, lambda _, means: means)
 
-    def _diversity(self) -> Columns:
-        components, count = self._components, len(self._inspection.ids)
+    def _diversity(self) -> Block:
+        components = self._components
         cells = clusters(components, self._budget, self._seed)
-        membership = sparse.csr_array((np.ones(count), (np.arange(count), cells)), shape=(count, cells.max() + 1))
         novelty = nearest(components, components[self._labelled])[0].astype(float)
 
-        def columns(shares: sparse.csr_array) -> np.ndarray:
-            distance = np.sqrt(2 * (_deviation(shares, components) ** 2).sum(axis=1))
-            distinct = np.diff((shares @ membership).indptr) / np.diff(shares.indptr)
-            return np.column_stack([distance, distinct, shares @ novelty])
+        def columns(facts: Facts, means: np.ndarray) -> np.ndarray:
+            squares = np.maximum(means[:, 0] - (facts.centre**2).sum(axis=1), 0.0)
+            there = np.zeros((len(facts.sizes), cells.max() + 1), dtype=bool)
+            there[np.repeat(np.arange(len(facts.sizes)), facts.sizes[:, 0]), cells[facts.members]] = True
+            return np.column_stack([np.sqrt(2 * squares), there.sum(axis=1) / facts.sizes[:, 0], means[:, 1]])
 
-        return ["diversity/distance", "diversity/distinct", "diversity/novelty"], columns
+        return Block(["diversity/distance", "diversity/distinct", "diversity/novelty"],
+                     np.column_stack([(components**2).sum(axis=1), novelty]), columns)
+
+    def _nothing(self) -> np.ndarray:
+        return np.zeros((len(self._inspection.ids), 0))
 
 
-def _deviation(shares: sparse.csr_array, values: np.ndarray) -> np.ndarray:
-    """Standard deviation within each batch, (M, columns)."""
-    return np.sqrt(np.maximum(shares @ values**2 - (shares @ values) ** 2, 0.0))
+def _whitening(standard: np.ndarray) -> np.ndarray:
+    """The symmetric matrix (k, k) that decorrelates standardised columns (n, k) and leaves them a mean square of 1."""
+    variances, axes = np.linalg.eigh(standard.T @ standard / len(standard))
+    raised = np.maximum(variances, FLOOR)
+    return axes / np.sqrt(raised * max((variances / raised).sum(), FLOOR)) @ axes.T

@@ -71,7 +71,8 @@ class Laboratory:
                 yield known
             else:
                 # Not from the fingerprint: an edit of code that changes no number must draw the same.
-                seed = derived_seed(self.seed, "experiment", self.snapshot, repeat, *ids)
+                # Nor from the batch: what chance does to all batches alike does not make one look better.
+                seed = derived_seed(self.seed, "experiment", self.snapshot, repeat)
                 missing[Planned(ids, seed, self.interim(self.name(ids, repeat)), until)] = name
         for planned, result in self.run(list(missing)):
             run_id = self.announce(missing[planned], origin, result, planned.seed)

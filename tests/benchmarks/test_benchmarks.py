@@ -33,3 +33,15 @@ def test_the_searches_agree_with_their_reference_and_end_in_one_json_object(name
     assert (found["name"], set(found)) == (name, {"name", "ratio", "goal", "raw"})
     assert found["raw"]["differences"]["scores"] < 1e-5
     assert found["ratio"] > 0
+
+
+def test_the_estimator_benchmark_compares_before_it_measures():
+    sizes = {"pool": 600, "batches": 40, "records": 30, "batch": 50, "sample": 10, "repeats": 1}
+    command = [sys.executable, "benchmarks/estimator.py", *(f"--{name}={size}" for name, size in sizes.items())]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["name"], found["goal"]) == ("estimator", 50)
+    estimators = {"inverse_distance", "ridge", "gp", "ensemble"}
+    assert set(found["raw"]["plain"]) == set(found["raw"]["kept"]) == estimators
+    assert set(found["raw"]["largest_difference"]) == {"description", *estimators}
+    assert found["ratio"] == min(found["raw"]["plain"].values())

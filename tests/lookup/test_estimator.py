@@ -8,9 +8,10 @@ from mgral.config import TableConfig
 from mgral.lookup.described import Described
 from mgral.lookup.estimator import (
     PENALTIES,
+    Ensemble,
+    GaussianProcess,
     InverseDistance,
     Ridge,
-    distances,
     make_estimator,
     threshold,
 )
@@ -74,9 +75,11 @@ def test_a_query_almost_on_a_record_is_finite():
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 def test_distances_and_threshold_are_their_slow_twins(metric):
     representations, _ = table()
-    got = distances(representations[:5], representations, metric)
-    slow = [[DISTANCE[metric](a, b) for b in representations] for a in representations[:5]]
-    np.testing.assert_allclose(got, slow, atol=1e-12)
+    queries = np.vstack([representations[:2], representations[:9] + 0.1])
+    got = InverseDistance(3, metric).fit(described(representations), np.zeros(12)).predict(described(queries)).nearest
+    slow = [min(DISTANCE[metric](a, b) for b in representations) for a in queries]
+    np.testing.assert_allclose(got, slow, rtol=1e-9, atol=1e-12)
+    assert (got[:2] == 0).all()
     assert threshold(representations, metric) == pytest.approx(oracles.threshold(representations, DISTANCE[metric]))
 
 
@@ -157,6 +160,11 @@ def test_the_estimator_that_the_settings_name():
     one = make_estimator(TableConfig(estimator="inverse_distance", metric="cosine", neighbours=7), represent, 0)
     assert (type(one), one.metric, one.neighbours) == (InverseDistance, "cosine", 7)
     assert isinstance(make_estimator(TableConfig(estimator="ridge"), represent, 0), Ridge)
+    process = make_estimator(TableConfig(estimator="gp"), represent, 0)
+    assert (type(process), process.names) == (GaussianProcess, represent.names)
+    several = make_estimator(TableConfig(estimator="ensemble", members=3), represent, 7)
+    assert (type(several), several.members, several.seed) == (Ensemble, 3, 7)
+    np.testing.assert_allclose(several.images.numpy(), represent.images, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "rewards", "noise", "words"), [
@@ -186,6 +194,21 @@ def test_records_of_less_noise_count_as_often_as_they_are_more_precise(name):
     # as for ridge, repeats that agree to the last digit tell of less noise than one record does
     agreement = (times.sum() / 12) ** 0.5 if name == "ridge" else 1
     np.testing.assert_allclose(weighted.deviation, agreement * repeated.deviation, rtol=1e-8)
+
+
+def test_the_noise_of_weighted_ridge_is_the_error_of_its_fits_without_each_batch():
+    rows, rewards = table()
+    rows[7], noise = rows[4], np.random.default_rng(2).choice([0.25, 1, 4], 12)
+    estimator = Ridge().fit(described(rows), rewards, noise)
+    design, total = (rows - estimator.mean) / estimator.scale, 0.0
+    for row in range(12):
+        keep = (rows != rows[row]).any(axis=1)
+        root, x = 1 / np.sqrt(noise[keep]), design[keep]
+        middle, level = (np.average(part, axis=0, weights=root**2) for part in (x, rewards[keep]))
+        x, y = root[:, None] * (x - middle), root * (rewards[keep] - level)
+        weights = np.linalg.solve(x.T @ x + estimator.penalty * np.eye(4), x.T @ y)
+        total += (rewards[row] - level - (design[row] - middle) @ weights) ** 2 / noise[row]
+    assert estimator.noise_variance == pytest.approx(total / 12)
 
 
 def test_batches_are_picked_and_joined():

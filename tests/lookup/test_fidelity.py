@@ -37,13 +37,15 @@ def test_a_stopped_training_counts_with_the_end_that_its_rung_foretells():
                                                                                               strict=True))]
     again = [record(f"w{row}", [1.0, 9.0, 9.0, late[row] + gap], repeat=1)
              for row, gap in enumerate(rng.normal(0, 0.05 * 2**0.5, 200))]
+    shift = np.mean([two.curve[-1]["loss"] - one.curve[-1]["loss"] for one, two in zip(whole, again, strict=False)])
     paused = [record("stopped", [1.4]), record("w0", [early[0]])]
     settled = settle([*whole[:200], *again, *whole[200:], *paused], CONFIG)
     assert len(settled.batches) == 601  # w0's pause is part of its whole training
     assert settled.batches[-1] == ("stopped",)
     # 200 repeats start at 1.0 and end elsewhere: the line is theirs as well
     x = -np.concatenate([early[:200], np.ones(200), early[200:]])
-    y = settled.rewards[:600]
+    y = settled.rewards[:600].copy()
+    y[200:400] -= shift  # the line is fitted to rewards as they were measured
     slope, level = np.polyfit(x, y, 1)
     assert settled.rewards[-1] == pytest.approx(level - slope * 1.4)
     residual = ((y - level - slope * x) ** 2).sum() / 598
@@ -58,13 +60,15 @@ def test_noise_from_run_to_run_is_told_from_that_between_batches():
     worth = rng.normal(5, 0.3, 2000)
     runs = [[record(str(row), [value + error], repeat) for row, (value, error) in enumerate(zip(worth, errors,
                                                                                               strict=True))]
-            for repeat, errors in enumerate(rng.normal(0, 0.1, (2, 2000)))]
+            for repeat, errors in enumerate(rng.normal(0, 0.1, (2, 2000)) + [[0.0], [5.0]])]
     noise = noise_of([*runs[0], *runs[1][:1500]], CONFIG)
     assert noise.repeated == 1500
     assert noise.runs == pytest.approx(0.1, rel=0.05)
     assert noise.batches == pytest.approx(0.3, rel=0.05)
     assert noise_of(runs[0], CONFIG) is None
     assert "(1500 batches repeated)" in str(noise)
+    settled = settle([*runs[0], *runs[1]], CONFIG)
+    assert settled.rewards[2000:].mean() == pytest.approx(settled.rewards[:2000].mean()), "the seed's effect is off"
 
 
 def test_batches_all_alike_leave_nothing_between_them():

@@ -2,9 +2,10 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from scipy.spatial.distance import pdist
 
 from mgral.lookup.images import class_mass, location_entropy
-from mgral.lookup.representation import AXES, Representation
+from mgral.lookup.representation import AXES, FLOOR, PROBES, Representation
 from tests.lookup.pools import inspection, sets
 
 SEEN = inspection()
@@ -12,8 +13,8 @@ POOL, LABELLED = sets(SEEN.ids)
 BLOCKS = ("mean", "spread", "histogram", "uncertainty", "diversity")
 
 
-def representation(blocks=BLOCKS, seen=SEEN, pool=POOL, labelled=LABELLED, budget=10, seed=0):
-    return Representation(blocks, seen, pool, labelled, budget, seed)
+def representation(blocks=BLOCKS, seen=SEEN, pool=POOL, labelled=LABELLED, budget=10, seed=0, whitening="columns"):
+    return Representation(blocks, seen, pool, labelled, budget, seed, whitening)
 
 
 def batches(count=5, budget=10, seed=1):
@@ -132,3 +133,36 @@ def test_images_are_the_same_whichever_are_labelled():
     later = representation(pool=POOL[30:], labelled=(*LABELLED, *POOL[:30]))
     np.testing.assert_array_equal(later.images, representation().images)
     np.testing.assert_array_equal(later(batches()).shares.toarray(), representation()(batches()).shares.toarray())
+
+
+def test_whitened_blocks_weigh_the_same_and_their_columns_do_not_say_things_twice():
+    plain, made = representation(), representation(whitening="blocks")
+    seen, before = (one(batches(2000, seed=7)).rows for one in (made, plain))
+    assert made.names == plain.names
+    for block in BLOCKS:
+        columns = [row for row, name in enumerate(made.names) if name.startswith(block)]
+        assert (seen[:, columns] ** 2).sum(axis=1).mean() == pytest.approx(1, abs=0.25)
+        # axis by axis, none says more than the others; those that said next to nothing may say less
+        variances = np.linalg.eigvalsh(np.cov(seen[:, columns].T)) * len(columns)
+        assert variances.max() < 2
+        assert variances.max() < np.linalg.eigvalsh(np.cov(before[:, columns].T)).max() * len(columns) + 0.5
+        for column in columns:  # each is still what its name says
+            alike = [abs(np.corrcoef(seen[:, column], before[:, other])[0, 1]) for other in columns]
+            assert columns[int(np.argmax(alike))] == column
+
+
+def test_whitening_is_that_of_principal_components_with_a_floor():
+    scores, rng = SEEN.class_scores.copy(), np.random.default_rng(0)
+    scores[:, :, 1] = scores[:, :, 2] * rng.uniform(0.8, 1.0, scores.shape[:2])  # two columns that say nearly the same
+    seen = type(SEEN)(SEEN.ids, SEEN.embedding, scores, SEEN.detections)
+    made, plain = (representation(("uncertainty",), seen=seen, whitening=one) for one in ("blocks", "columns"))
+    rng, drawn = np.random.default_rng(0), batches(6)
+    probes = plain([[SEEN.ids[row] for row in rng.choice(np.arange(20, 120), 10, replace=False)]
+                    for _ in range(PROBES)]).rows * 6**0.5
+    _, singular, axes = np.linalg.svd(probes, full_matrices=False)
+    variances = singular**2 / PROBES
+    assert variances[5] < 1e-9  # the mean is that of the classes
+    assert 1e-4 < variances[4] < FLOOR < variances[3]
+    whole = np.minimum(variances / FLOOR, 1).sum()
+    components = plain(drawn).rows * 6**0.5 @ axes.T / np.sqrt(np.maximum(variances, FLOOR) * whole)
+    np.testing.assert_allclose(pdist(made(drawn).rows), pdist(components), rtol=1e-6)

@@ -6,7 +6,7 @@ import pytest
 from mgral.agent.search import Search
 from mgral.config import SearchConfig
 from mgral.errors import StateError
-from mgral.lookup.estimator import InverseDistance, Ridge
+from mgral.lookup.estimator import Ensemble, GaussianProcess, InverseDistance, Ridge
 from mgral.lookup.reward import TableReward
 from tests.lookup.pools import described
 
@@ -87,10 +87,11 @@ def test_caution_takes_off_the_deviation_of_estimates_but_not_of_measurements():
     assert one([FARTHER])[0] == 0.9
 
 
-@pytest.mark.parametrize("estimator", [InverseDistance(2), Ridge()])
-def test_saved_loaded_and_continued_it_equals_the_uninterrupted_one(estimator):
+@pytest.mark.parametrize("make", [InverseDistance, Ridge, lambda: GaussianProcess(("a/0", "a/1")),
+                                  lambda: Ensemble(np.zeros((1, 1)), ("a/0", "a/1"), 2, 0)])
+def test_saved_loaded_and_continued_it_equals_the_uninterrupted_one(make):
     def fitted():
-        return type(estimator)().fit(RECORDS, REWARDS)
+        return make().fit(RECORDS, REWARDS)
 
     def run(batch):
         return float(represent([batch]).rows[0, 0]) / 100

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-from scipy.spatial.distance import cdist, pdist
+from scipy.spatial.distance import pdist
 
 from mgral.lookup.described import Described
 
@@ -61,18 +61,15 @@ class Estimator(ABC):
             ValueError: fewer than 3 records, shapes that do not match, a value that is not finite, or a noise of 0 or
                 less.
         """
-        self.records, self.rewards, self.noise = described, *_checked(described, rewards, noise)
-        if len(described) < 3:
-            raise ValueError(f"expected at least 3 records, got {len(described)}")
-        self.threshold = threshold(described.rows, self.metric)
+        self._hold(described, *_checked(described, rewards, noise))
         self._learn()
         return self
 
     def add(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None) -> Self:
         """Learns m more records."""
-        more = _checked(described, rewards, noise)
-        return self.fit(Described.joined([self.records, described]), np.concatenate([self.rewards, more[0]]),
-                        np.concatenate([self.noise, more[1]]))
+        self._extend(described, rewards, noise)
+        self._learn()
+        return self
 
     def predict(self, queries: Described) -> Estimate:
         """Estimates M batches."""
@@ -105,17 +102,52 @@ class Estimator(ABC):
 
     @abstractmethod
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Value and deviation, (M,) each, of queries whose distances to the records are `between` (M, n)."""
+        """Value and deviation, (M,) each, of queries whose squared distances to the records are `between` (M, n).
+
+        Those are of rounded sums: good for telling which records are near, while `_apart` is exact to the last digits.
+        """
+
+    def _hold(self, described: Described, rewards: np.ndarray, noise: np.ndarray) -> None:
+        if len(described) < 3:
+            raise ValueError(f"expected at least 3 records, got {len(described)}")
+        self.records, self.rewards, self.noise = described, rewards, noise
+        self.threshold = threshold(described.rows, self.metric)
+        places = _placed(described.rows, self.metric)
+        self.middle = places.mean(axis=0)
+        self.places = places - self.middle
+
+    def _extend(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None) -> None:
+        rewards, noise = _checked(described, rewards, noise)
+        self._hold(Described.joined([self.records, described]), np.concatenate([self.rewards, rewards]),
+                   np.concatenate([self.noise, noise]))
 
     def _predict(self, queries: Described) -> Estimate:
-        between = distances(queries.rows, self.records.rows, self.metric)
-        return Estimate(*self._estimate(queries, between), between.min(axis=1))
+        between = squared_distances(_placed(queries.rows, self.metric) - self.middle, self.places)
+        nearest = self._apart(queries.rows, between.argmin(axis=1)[:, None])[:, 0]
+        return Estimate(*self._estimate(queries, between), nearest)
+
+    def _apart(self, rows: np.ndarray, records: np.ndarray) -> np.ndarray:
+        """Distances (M, k) of rows (M, d) to k records each, by their numbers (M, k); exactly 0 for equal rows."""
+        places = _placed(rows, self.metric) - self.middle
+        squares = ((places[:, None] - self.places[records]) ** 2).sum(axis=2)
+        return np.sqrt(squares) if self.metric == "l2" else squares / 2
 
     def _folds(self, groups: np.ndarray) -> Iterator[np.ndarray]:
         """Masks (n,) of the records to leave out together: every group is in one of them, as a whole."""
         number = np.unique(groups, return_inverse=True)[1]
         folds = min(number.max() + 1, self.FOLDS or len(number))
         yield from (number % folds == fold for fold in range(folds))
+
+
+def block_scale(rows: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and divisors (d,) that centre n rows (n, d) and give every block the same share of a mean square of 1.
+
+    `weights` (n,) sum to 1; a column is named `block/…`. Within a block columns keep their proportions.
+    """
+    block = np.unique([name.split("/")[0] for name in names], return_inverse=True)[1]
+    mean = weights @ rows
+    squares = np.bincount(block, weights @ (rows - mean) ** 2)
+    return mean, np.sqrt(np.where(squares > 1e-18, squares * len(squares), 1.0))[block]
 
 
 def threshold(rows: np.ndarray, metric: Metric = "l2") -> float:
@@ -128,11 +160,11 @@ def threshold(rows: np.ndarray, metric: Metric = "l2") -> float:
     return float(max(between.mean() - between.std(), 0.0))
 
 
-def distances(queries: np.ndarray, records: np.ndarray, metric: Metric) -> np.ndarray:
-    """Distances (M, n): Euclidean, or 1 - cosine."""
-    if metric == "l2":
-        return cdist(queries, records)
-    return cdist(_placed(queries, metric), _placed(records, metric), "sqeuclidean") / 2
+def squared_distances(points: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Squared distances (M, n) by one matrix product: small ones are off by the rounding of large ones."""
+    squares = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)
+    squares -= 2 * (points @ others.T)
+    return np.maximum(squares, 0.0, out=squares)
 
 
 def _placed(rows: np.ndarray, metric: Metric) -> np.ndarray:

@@ -25,13 +25,18 @@ class InverseDistance(Estimator):
         self.neighbours = neighbours
 
     def _learn(self) -> None:
-        """Keeps the records as they are."""
+        """Keeps the records as they are, and counts how often the commonest row is among them."""
+        self.repeats = int(np.unique(self.records.rows, axis=0, return_counts=True)[1].max())
 
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        hits = between == 0
-        k = np.where(hits.any(axis=1), hits.sum(axis=1), min(self.neighbours, len(self.rewards)))
-        order = between.argsort(axis=1, kind="stable")[:, :k.max(initial=1)]
-        near = np.take_along_axis(between, order, axis=1)
+        # as many more as may be tied with the last, so that of equal ones the first are taken
+        most = min(self.neighbours + self.repeats, len(self.rewards))
+        order = np.sort(np.argpartition(between, most - 1, axis=1)[:, :most], axis=1)
+        near = self._apart(queries.rows, order)
+        closest = near.argsort(axis=1, kind="stable")
+        order, near = (np.take_along_axis(one, closest, axis=1) for one in (order, near))
+        hits = near == 0
+        k = np.where(hits.any(axis=1), hits.sum(axis=1), min(self.neighbours, most))
         # relative to the nearest, 1/d can neither overflow nor divide by zero; hits weigh 1 each
         weights = np.divide(near[:, :1], near, out=np.ones_like(near), where=near > 0) / self.noise[order]
         weights[np.arange(near.shape[1]) >= k[:, None]] = 0.0
