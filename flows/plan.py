@@ -20,7 +20,8 @@ def planned_work(job: Job) -> Counter[str]:
     work = Counter(train=config.training.steps * detectors, test=len(splits.test) * detectors,
                    inspect=(len(splits.pool) + len(splits.labelled)) * study.cycles * len(strategies))
     if "mgral" in strategies:
-        work.update(experiment=(config.table.records + config.table.repeats) * study.cycles,
+        experiments = config.table.records + config.table.repeats + config.search.check
+        work.update(experiment=experiments * study.cycles,
                     search=config.search.iterations * study.cycles)
         work["true gain"] = study.true_gains * study.cycles
         if config.table.source != "semisupervised":  # a detector of a part of the labels, and what it sees

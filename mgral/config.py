@@ -284,10 +284,26 @@ class SearchConfig(Section):
     `always` is the paper's: it searches any table."""
     controls: bool = True
     """Let simpler searches try the same estimator with as many queries, and report what they reach."""
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.0
+    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.25
+    """Of the entropy of the first draw, times √budget and the size of the advantages, as the gradient of a batch grows:
+    keeps the agent from settling early. The paper has none."""
     clip_norm: Positive = 1.0
     pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"
     """In which order the recurrent agent reads the pool; `similarity` walks from neighbour to neighbour."""
+    segments: AtLeastOne = 1
+    """The pool is cut into so many sequences that are read side by side; 1 reads it as one, as the paper does."""
+    decoder: Literal["shared", "per_image"] = "shared"
+    """`per_image` is the paper's Ψ_i to the letter: weights for every image, read cell by cell, ten times slower."""
+    bidirectional: bool = False
+    """Add the scores of a second recurrence, which reads from the end."""
+    patience: AtLeastOne | None = None
+    """Stop when the mean estimate of an iteration has not risen for so many iterations."""
+    final_caution: Annotated[float, Field(ge=0.0)] | None = None
+    """The caution by which the last choice among the batches found is made; that of the search when absent."""
+    polish: Count = 0
+    """Batches valued by a greedy swap search that starts from the best batch of the agent."""
+    check: bool = False
+    """Measure the chosen batch by one real experiment, and say whether it agrees with the estimate."""
     checkpoint_every: AtLeastOne = 20
 
     @model_validator(mode="after")
@@ -357,6 +373,13 @@ class Config(Section):
         if self.table.shortlist is not None and self.table.shortlist < self.study.budget:
             raise ValueError(f"expected a table.shortlist of at least study.budget, {self.study.budget} images, got "
                              f"{self.table.shortlist}; raise it or leave it out")
+        return self
+
+    @model_validator(mode="after")
+    def _check_can_be_measured(self) -> Config:
+        if self.search.check and self.table.source == "labelled":
+            raise ValueError("expected search.check false with the source labelled, got true: nobody knows the true "
+                             "labels of the batch that a search chooses")
         return self
 
 

@@ -26,7 +26,8 @@ def record_cycle(job: Job, trained: Trained, table: Filled | None, choice: Chose
     result = CycleResult(
         cycle=job.cycle, labelled=trained.labelled, map=trained.map, ap50=trained.ap50, per_class=trained.per_class,
         chosen=choice.ids, origin=choice.origin, snapshot=snapshot, fallbacks=choice.fallbacks,
-        value=choice.value, controls=choice.controls,
+        value=choice.value, estimate=choice.estimate, deviation=choice.deviation, checked=choice.checked,
+        controls=choice.controls,
         **({} if table is None else {"records": table.records + choice.fallbacks, "loo_r2": table.loo_r2,
                                      "spearman": table.spearman, "verdict": table.verdict}))
     result.write(job.workspace.cycle(job.strategy, job.cycle) / "result.json")
@@ -81,7 +82,8 @@ def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mappi
     run.dataset(job.workspace.snapshot(job.strategy, job.cycle - 1), trained.snapshot, "labelled")
     run.metrics({"map": result.map, "ap50": result.ap50, "labelled": result.labelled, "table/records": result.records,
                  "table/loo_r2": result.loo_r2, "table/spearman": result.spearman, "fallbacks": result.fallbacks,
-                 "search/value": result.value,
+                 "search/value": result.value, "search/estimate": result.estimate,
+                 "search/deviation": result.deviation, "search/checked": result.checked,
                  **{f"search/control/{name}": value for name, value in result.controls.items()},
                  **{f"seconds/{phase}": spent for phase, spent in seconds.items()}}, step=result.labelled)
     run.metrics({f"ap/{name}": value for name, value in result.per_class.items()}, step=result.labelled)

@@ -36,13 +36,18 @@ class Chosen:
     """The batch of a cycle; `origin` says how it was found.
 
     `value` is what the table thinks it is worth (estimate - caution × deviation), `controls` the same of what simpler
-    searches chose (`mgral.lookup.controls`); None and empty for a batch that no search found.
+    searches chose (`mgral.lookup.controls`) and `rivals` their batches; `checked` is what a real experiment says, if
+    one was asked for. None and empty for a batch that no search found.
     """
 
     ids: tuple[ImageId, ...]
     origin: str
     value: float | None = None
+    estimate: float | None = None
+    deviation: float | None = None
+    checked: float | None = None
     controls: Mapping[str, float] = field(default_factory=dict)
+    rivals: Mapping[str, tuple[ImageId, ...]] = field(default_factory=dict)
     fallbacks: int = 0
     seconds: Mapping[str, float] = field(default_factory=dict)
     remark: str = ""
@@ -57,10 +62,10 @@ def search_images(job: Job, trained: Trained, view: Path, filled: Filled) -> Cho
     if filled.guides or job.config.search.trust == "always":
         chosen, facts = _found(job, trained, view, filled)
     else:
-        current.get().skip("search", job.config.search.iterations)
+        _skip(job, job.config.search.iterations)
         chosen, facts = replace(_by_strategy(job, "balanced_entropy", Inspection.load(view)),
                                 origin="balanced_entropy, as the table cannot guide a search"), []
-    _show(job, trained, facts)
+    _show(job, trained, chosen, facts)
     current.get().note(f"{job.title} chose {len(chosen.ids)} images ({chosen.origin}). {chosen.remark}".rstrip())
     return chosen
 
@@ -81,7 +86,7 @@ def _found(job: Job, trained: Trained, view: Path, filled: Filled) -> tuple[Chos
                        config.seed)
     receipt = job.workspace.cached("searches", name, ".json")
     if receipt.exists():
-        current.get().skip("search", config.search.iterations)
+        _skip(job, config.search.iterations)
     else:
         with open_table(f"sqlite:///{job.workspace.table}") as table:
             chosen, facts = _searched(job, trained, Inspection.load(view), filled, table, receipt.with_suffix(".pt"))
@@ -111,37 +116,82 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     cap = config.table.fallback_cap
     pool, labelled = divided(job, seen)
     represent = representation(job, seen, pool, labelled, config.study.budget)
-    reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory), cap,
+    reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory, "fallback"), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          state=before.get("reward"))
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]
-    with current.get().phase(f"{job.title} searching", "search", config.search.iterations) as advance:
-        for fact in search:
-            facts.append(fact)
-            advance(1)
-            if fact.iteration % config.search.checkpoint_every == 0:
-                _save(interim, {"search": search.state(), "reward": reward.state(),
-                                "facts": [asdict(one) for one in facts],
-                                "spent": before["spent"] + time.monotonic() - begun})
-    choice = search.choose()
+
+    def save() -> None:
+        _save(interim, {"search": search.state(), "reward": reward.state(), "facts": [asdict(one) for one in facts],
+                        "spent": before["spent"] + time.monotonic() - begun})
+
+    _iterated(job, search, facts, save)
+    choice = search.choose(_bound(reward, config.search.final_caution))
     spent = {"search": before["spent"] + time.monotonic() - begun}
     controls = {}
     if config.search.controls:
-        begun, queries = time.monotonic(), config.search.iterations * config.search.batches_per_iteration
-        heuristic = _by_strategy(job, "balanced_entropy", seen).ids
-        controls = compare(reward.estimate, pool, heuristic, [one.image_ids for one in records], queries,
+        begun, heuristic = time.monotonic(), _by_strategy(job, "balanced_entropy", seen).ids
+        measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
+        controls = compare(reward.estimate, pool, heuristic, measured, search.queries,
                            derived_seed(config.seed, "controls", job.cycle))
         spent["controls"] = time.monotonic() - begun
     # The estimate even where the batch was measured: agent and controls are judged alike.
-    value = float(reward.estimate([choice.ids])[0])
-    return Chosen(choice.ids, choice.origin, value, controls, len(reward.fallbacks), spent, str(reward)), facts
+    foretold, value = reward.predict([choice.ids]), float(reward.estimate([choice.ids])[0])
+    remark = str(reward) if search.iteration == config.search.iterations else (
+        f"Stopped after {search.iteration} of {config.search.iterations} iterations: the mean no longer rose. {reward}")
+    chosen = Chosen(choice.ids, choice.origin, value, float(foretold.value[0]), float(foretold.deviation[0]),
+                    _checked(job, laboratory, choice.ids), {name: one.value for name, one in controls.items()},
+                    {name: one.ids for name, one in controls.items()}, len(reward.fallbacks), spent, remark)
+    return chosen, facts
 
 
-def _experiment(job: Job, laboratory: Laboratory):
+def _iterated(job: Job, search: Search, facts: list[Iteration], save: Callable[[], None]) -> None:
+    """Lets the search do what is left of it, adds to the facts and saves now and then."""
+    config, progress = job.config.search, current.get()
+    progress.skip("search", search.iteration)
+    left = config.iterations - search.iteration
+    with progress.phase(f"{job.title} searching", "search", left) as advance:
+        for fact in search:
+            facts.append(fact)
+            advance(1)
+            if fact.iteration % config.checkpoint_every == 0:
+                save()
+    progress.skip("search", config.iterations - search.iteration)
+
+
+def _skip(job: Job, iterations: int) -> None:
+    """A search that need not be run, or no more of it; nor its check."""
+    current.get().skip("search", iterations)
+    current.get().skip("experiment", int(job.config.search.check))
+
+
+def _bound(reward: TableReward, caution: float | None) -> Callable[[list[tuple[ImageId, ...]]], np.ndarray] | None:
+    """The judge of the last choice, where it is more or less cautious than the search."""
+    if caution is None:
+        return None
+
+    def judge(batches: list[tuple[ImageId, ...]]) -> np.ndarray:
+        found = reward.predict(batches)
+        return found.value - caution * found.deviation
+
+    return judge
+
+
+def _checked(job: Job, laboratory: Laboratory, batch: tuple[ImageId, ...]) -> float | None:
+    """What a real experiment says of the batch; it joins the table of experiments as a check."""
+    if not job.config.search.check:
+        return None
+    with current.get().phase(f"{job.title} checking", "experiment", 1) as advance:
+        value = _experiment(job, laboratory, "check")(batch)
+        advance(1)
+    return value
+
+
+def _experiment(job: Job, laboratory: Laboratory, origin: str) -> Callable[[tuple[ImageId, ...]], float]:
     def run(batch: tuple[ImageId, ...]) -> float:
-        return reward_of(laboratory.measure(batch, "fallback"), job.config.table)
+        return reward_of(laboratory.measure(batch, origin), job.config.table)
 
     return run
 
@@ -151,13 +201,16 @@ def _save(path: Path, state: dict) -> None:
         torch.save(state, temporary)
 
 
-def _show(job: Job, trained: Trained, facts: list[Iteration]) -> None:
-    """The search's curve, beside the batch and in the cycle's MLflow run."""
+def _show(job: Job, trained: Trained, chosen: Chosen, facts: list[Iteration]) -> None:
+    """The search's curve and its rivals, beside the batch and in the cycle's MLflow run."""
     folder = job.workspace.cycle(job.strategy, job.cycle)
     write_search(folder / "search.csv", facts)
-    draw_search(folder / "search.png", facts, job.config.table.reward)
+    draw_search(folder / "search.png", facts, job.config.table.reward, chosen.value, chosen.controls)
+    write_json(folder / "controls.json", {name: {"value": value, "ids": chosen.rivals[name]}
+                                          for name, value in chosen.controls.items()})
     run = cycle_run(job, open_tracker(job), trained.snapshot)
     run.curve([(one.iteration, {"search/mean": one.mean, "search/best": one.best, "search/baseline": one.baseline,
                                 "search/entropy": one.entropy, "search/gradient_norm": one.gradient_norm})
                for one in facts])
     run.artifact(folder / "search.png")
+    run.artifact(folder / "controls.json")

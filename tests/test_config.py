@@ -54,6 +54,12 @@ def test_a_shortlist_smaller_than_the_budget_is_refused(tmp_path):
     assert read_config(write(tmp_path, "table: {shortlist: 40}\nstudy: {budget: 40}\n")).table.shortlist == 40
 
 
+def test_a_check_needs_an_experiment_on_the_pools_own_images(tmp_path):
+    labelled = "table: {source: labelled, fallback_cap: 0, representation: [histogram]}\nsearch: {check: true}\n"
+    with pytest.raises(ConfigError, match=r"expected search\.check false with the source labelled, got true"):
+        read_config(write(tmp_path, labelled))
+
+
 def test_a_choice_outside_the_list_names_the_choices(tmp_path):
     with pytest.raises(ConfigError, match=r"table\.design: expected 'random', 'spread' or 'sequential', got 'sprad'"):
         read_config(write(tmp_path, "table: {design: sprad}\n"))

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mgral.agent.exchange import swap_search
 from mgral.agent.gradient import advantages, entropy, log_prob, loss, sample_batches, standardised
 from mgral.agent.order import reading_order
 from mgral.agent.policy import Policy
@@ -23,8 +24,12 @@ from mgral.files import canonical_json, sha256
 Batch = tuple[ImageId, ...]
 Reward = Callable[[list[Batch]], np.ndarray]
 
-MEMORY = 8
+MEMORY = 32
 """Best batches kept for the final choice: more than one, since a reward that learns may take back its praise."""
+TOLERANCE = 0.1
+"""A mean that is higher by less has not risen; in deviations among the batches of the first iteration."""
+LATER = {"iterations", "patience", "checkpoint_every", "trust", "controls", "final_caution", "polish", "check"}
+"""Settings that an interrupted search may go on without: no iteration depends on them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +53,18 @@ class Choice:
     ids: Batch
     value: float
     origin: str
-    """`greedy` (the b highest scores) or `sampled` (a batch drawn during the search)."""
+    """`greedy` (the b highest scores), `sampled` (of the batches drawn during the search the one of highest reward),
+    `bound` (another of them, which only the judge of the last choice puts first) or `polished` (by exchanges)."""
 
 
 class Search:
     """Policy-gradient search for the batch of highest reward (MGRAL, sections III-C to III-E).
 
-    Iterating runs what is left of `config.iterations` and yields one `Iteration` each; `state()` may be taken after
-    any of them, and a search given that state goes on as if never interrupted, bit for bit on the same device;
-    `choose()` gives the batch. `ids` (N) may come in any order, `embedding` (N, d) beside them; its columns are
-    standardised here. The reward is asked for all batches of an iteration at once and gives one finite value each.
+    Iterating runs what is left of `config.iterations` and yields one `Iteration` each, fewer where `config.patience` is
+    exhausted; `state()` may be taken after any of them, and a search given that state goes on as if never interrupted,
+    bit for bit on the same device; `choose()` gives the batch. `queries` counts the batches judged. `ids` (N) may come
+    in any order, `embedding` (N, d) beside them; its columns are standardised here. The reward is asked for all batches
+    of an iteration at once and gives one finite value each.
 
     Raises:
         ValueError: ids and embedding do not match, the budget is not in 1..N, or a reward is not finite.
@@ -74,38 +81,54 @@ class Search:
         by_id = sorted(range(len(ids)), key=ids.__getitem__)
         features = np.asarray(embedding, dtype=np.float32)[by_id]
         self.budget, self.reward, self.config = budget, reward, config
-        settings = config.model_dump_json(exclude={"iterations", "checkpoint_every", "trust", "controls"})
+        settings = config.model_dump_json(exclude=LATER)
         self.key = sha256(canonical_json([ids[row] for row in by_id]), hashlib.sha256(features.tobytes()).hexdigest(),
                           str(budget), str(seed), settings)
         self.generator = torch.Generator().manual_seed(seed)
         standard = _standardised(torch.from_numpy(features))
         order = reading_order(standard, config.pool_order, self.generator)
-        self.ids = [ids[by_id[row]] for row in order]
+        self.ids, self.place = np.array([ids[row] for row in by_id], dtype=object), order.numpy()
         self.embedding = standard[order].to(device)
-        self.policy = Policy(self.generator, features.shape[1]).to(device)
+        self.policy = Policy(self.generator, features.shape[1], config.segments, config.bidirectional,
+                             len(ids) if config.decoder == "per_image" else None).to(device)
         self.optimizer = torch.optim.Adam(self.policy.parameters(), lr=config.lr)
-        self.iteration, self.reference, self.memory = 0, None, []
+        self.iteration, self.queries, self.reference, self.memory = 0, 0, None, []
+        self.seed, self.unit, self.risen, self.highest = seed, 0.0, 0, -np.inf
+        """Deviation among the first batches; the last iteration in which the mean rose, and how high."""
         if state is not None:
             self._restore(state)
 
     def __iter__(self) -> Iterator[Iteration]:
-        while self.iteration < self.config.iterations:
+        while self.iteration < self.config.iterations and not self.exhausted:
             yield self._iterate()
 
-    def choose(self) -> Choice:
-        """The best of the b highest scores and the best batches drawn, all judged by the reward once more."""
+    @property
+    def exhausted(self) -> bool:
+        """Whether the mean has not risen by more than `TOLERANCE` for `config.patience` iterations."""
+        return self.config.patience is not None and self.iteration - self.risen >= self.config.patience
+
+    def choose(self, judge: Reward | None = None) -> Choice:
+        """The best of the b highest scores and the best batches drawn, and what exchanges make of it (`config.polish`).
+
+        All are valued once more, by the reward and, where there is one, by a `judge` that has the last word.
+        """
         with torch.no_grad():
             scores = self.policy.scores(self.embedding)
-        greedy = self._batch(scores.sort(descending=True, stable=True).indices[:self.budget])
+        greedy = self._batches(scores.sort(descending=True, stable=True).indices[None, :self.budget])[0]
         batches = [greedy] + [batch for _, batch in self.memory if batch != greedy]
-        values = self._judge(batches)
-        best = int(values.argmax())
-        return Choice(batches[best], float(values[best]), "sampled" if best else "greedy")
+        values = self._judge(batches, self.reward)
+        best, drawn = int(values.argmax()), int(values[1:].argmax()) + 1 if len(batches) > 1 else 0
+        if judge is not None:
+            values = self._judge(batches, judge)
+            best = int(values.argmax())
+        origin = "greedy" if best == 0 else "sampled" if best == drawn else "bound"
+        return self._polished(Choice(batches[best], float(values[best]), origin), judge or self.reward)
 
     def state(self) -> dict:
         """All that a later `Search` needs to go on: tensors, numbers, texts, lists and dicts only."""
         return copy.deepcopy({
-            "key": self.key, "iteration": self.iteration, "reference": self.reference,
+            "key": self.key, "iteration": self.iteration, "queries": self.queries, "reference": self.reference,
+            "rise": [self.unit, self.risen, self.highest],
             "memory": [[value, list(batch)] for value, batch in self.memory],
             "policy": dict(self.policy.state_dict()), "optimizer": self.optimizer.state_dict(),
             "generator": self.generator.get_state()})
@@ -115,7 +138,8 @@ class Search:
             raise StateError("search state: expected one of the same pool, embedding, budget, seed and settings, got "
                              "another search's; delete it to search anew")
         state = copy.deepcopy(state)  # the optimizer would go on writing into the caller's tensors
-        self.iteration, self.reference = state["iteration"], state["reference"]
+        self.iteration, self.queries, self.reference = (state[key] for key in ("iteration", "queries", "reference"))
+        self.unit, self.risen, self.highest = state["rise"]
         self.memory = [(value, tuple(batch)) for value, batch in state["memory"]]
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -125,38 +149,54 @@ class Search:
         begun, config = time.perf_counter(), self.config
         scores = self.policy.scores(self.embedding)
         rows = sample_batches(scores, self.budget, config.batches_per_iteration, self.generator)
-        batches = [self._batch(drawn) for drawn in rows]
-        values = self._judge(batches)
+        batches = self._batches(rows)
+        values = self._judge(batches, self.reward)
         advantage, self.reference = advantages(values, self.reference, config.baseline, config.baseline_decay)
         if config.baseline == "rloo":
             advantage = standardised(advantage)
-        spread = entropy(scores)
-        log_pi = log_prob(scores, rows.to(scores.device))
-        norm = self._step(loss(log_pi, advantage.to(log_pi)) - config.entropy_weight * spread)
-        self._remember(batches, values)
+        norm, spread = self._step(scores, rows.to(scores.device), advantage)
         self.iteration += 1
-        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference,
-                         float(spread.detach()), norm, self.memory[0][0], time.perf_counter() - begun)
+        self._remember(batches, values)
+        return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference, spread, norm,
+                         self.memory[0][0], time.perf_counter() - begun)
 
-    def _step(self, objective: Tensor) -> float:
+    def _step(self, scores: Tensor, rows: Tensor, advantage: Tensor) -> tuple[float, float]:
+        """Moves the policy; gives the norm of the gradient and the entropy."""
+        A = scores.double()  # sums over the pool lose three digits of the gradient in float32
+        spread, weight = entropy(A), self.config.entropy_weight * self.budget**0.5
+        objective = loss(log_prob(A, rows), advantage.to(A)) - weight * float(advantage.square().mean().sqrt()) * spread
         self.optimizer.zero_grad()
         objective.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.policy.parameters(), self.config.clip_norm)
         self.optimizer.step()
-        return float(norm)
+        return float(norm), float(spread.detach())
 
-    def _judge(self, batches: list[Batch]) -> Tensor:
-        values = np.asarray(self.reward(batches), dtype=np.float64)
+    def _polished(self, choice: Choice, judge: Reward) -> Choice:
+        if not self.config.polish:
+            return choice
+        batch, value = swap_search(lambda batches: self._judge(batches, judge).numpy(), self.ids.tolist(), choice.ids,
+                                   self.config.polish, np.random.default_rng(self.seed))
+        return Choice(batch, value, "polished") if value > choice.value else choice
+
+    def _judge(self, batches: list[Batch], judge: Reward) -> Tensor:
+        values = np.asarray(judge(batches), dtype=np.float64)
         if values.shape != (len(batches),) or not np.isfinite(values).all():
             raise ValueError(f"expected {len(batches)} finite rewards, got {values}")
+        self.queries += len(batches)
         return torch.from_numpy(values)
 
     def _remember(self, batches: list[Batch], values: Tensor) -> None:
         kept = {batch: value for value, batch in self.memory} | dict(zip(batches, values.tolist(), strict=True))
         self.memory = sorted(((value, batch) for batch, value in kept.items()), reverse=True)[:MEMORY]
+        mean = float(values.mean())
+        if self.iteration == 1:
+            self.unit = float(values.std(correction=0))
+        if mean > self.highest + TOLERANCE * self.unit:
+            self.risen, self.highest = self.iteration, mean
 
-    def _batch(self, rows: Tensor) -> Batch:
-        return tuple(sorted(self.ids[row] for row in rows.tolist()))
+    def _batches(self, rows: Tensor) -> list[Batch]:
+        """Ids, sorted, of batches (M, b) given by places in the reading order."""
+        return [tuple(one) for one in self.ids[np.sort(self.place[rows.cpu().numpy()], axis=1)].tolist()]
 
 
 def _standardised(features: Tensor) -> Tensor:

@@ -55,7 +55,11 @@ class TableReward:
 
     def estimate(self, batches: list[Batch]) -> np.ndarray:
         """What the table alone thinks of M batches, (M,): no experiment is run, nothing is counted or changed."""
-        return self._cautious(self.estimator.predict(self.represent(batches)))
+        return self._cautious(self.predict(batches))
+
+    def predict(self, batches: list[Batch]) -> Estimate:
+        """The same with its deviation, and without caution."""
+        return self.estimator.predict(self.represent(batches))
 
     def state(self) -> dict:
         """The fall-backs and counts: numbers, texts and lists only."""

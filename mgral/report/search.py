@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,17 +22,37 @@ def write_search(path: Path, facts: Sequence[Iteration]) -> None:
         table.writerows([getattr(one, name) for name in FIGURES] for one in facts)
 
 
-def draw_search(path: Path, facts: Sequence[Iteration], reward: str) -> None:
-    """Mean and best estimate of the sampled batches, iteration by iteration; says so if there was no search."""
+def draw_search(path: Path, facts: Sequence[Iteration], reward: str, value: float | None = None,
+                controls: Mapping[str, float] | None = None) -> None:
+    """Mean and best estimate of the sampled batches, iteration by iteration, beside the worth of the chosen batch and
+    of the controls' batches; says so if there was no search."""
     figure, axes = _figure()
     steps = [one.iteration for one in facts]
     axes.plot(steps, [one.mean for one in facts], label="mean of the sampled batches")
     axes.plot(steps, [one.best for one in facts], label="best of the sampled batches", alpha=0.6)
     axes.plot(steps, [one.best_so_far for one in facts], label="best so far", linestyle="--")
+    levels = {name.replace("_", " "): one for name, one in (controls or {}).items()}
+    for one in levels.values():
+        axes.axhline(one, color="grey", linewidth=0.8, linestyle=":")
+    if facts and value is not None:
+        axes.plot(steps[-1], value, marker="*", markersize=11, color="black", linestyle="", label="chosen batch")
+    _label(axes, levels)
     title = "Search" if facts else "No search: the table cannot guide one"
     axes.set(xlabel="iteration", ylabel=f"estimated reward ({reward})", title=title)
-    axes.legend()
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(fontsize=8)
     _save(figure, path)
+
+
+def _label(axes, levels: Mapping[str, float]) -> None:
+    """Names levels at the right edge, moved apart where they are closer than a line of text."""
+    low, high = axes.get_ylim()
+    line, place = (high - low) / 22, -np.inf
+    for name, level in sorted(levels.items(), key=lambda item: item[1]):
+        place = max(level, place + line)
+        axes.annotate(name, (1, level), (1.03, place), ("axes fraction", "data"), ("axes fraction", "data"),
+                      fontsize=8, va="center", color="dimgrey",
+                      arrowprops={"arrowstyle": "-", "linewidth": 0.5, "color": "grey"})
 
 
 def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, deviation: np.ndarray, reward: str,

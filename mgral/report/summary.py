@@ -8,6 +8,9 @@ from mgral.study.results import CycleResult, StrategyResult, StudyResult
 
 HEAD = ("strategy", "cycle", "labelled", "mAP", "AP50", "records", "fall-backs", "LOO R²", "Spearman", "seconds")
 
+CONTRADICTION = 2
+"""Deviations by which a measurement must miss the estimate to contradict it."""
+
 
 def rows(result: StudyResult) -> list[tuple[str, ...]]:
     """One row a detector, as text: every cycle's, and the one trained after the last choice."""
@@ -37,7 +40,8 @@ def remarks(cycle: CycleResult) -> list[str]:
         return []
     if cycle.value is None:
         return [f"{cycle.verdict} No search was run: the batch is that of {cycle.origin}."]
-    return [cycle.verdict, *([_against_controls(cycle.value, cycle.controls)] if cycle.controls else [])]
+    return [cycle.verdict, *([_against_controls(cycle.value, cycle.controls)] if cycle.controls else []),
+            *([_check(cycle.checked, cycle.estimate, cycle.deviation)] if cycle.checked is not None else [])]
 
 
 def comparison(result: StudyResult) -> str:
@@ -57,6 +61,14 @@ def _against_controls(value: float, controls: Mapping[str, float]) -> str:
     reached = ", ".join(f"{name.replace('_', ' ')} {one:.3f}" for name, one in best_first)
     beats = "beats all of its controls" if value > max(controls.values()) else "does not beat the best of its controls"
     return f"estimated worth of its batch: agent {value:.3f}; {reached}: the agent {beats}."
+
+
+def _check(measured: float, estimate: float, deviation: float) -> str:
+    found = f"one real experiment on its batch: {measured:.3f}, estimated {estimate:.3f} ± {deviation:.3f}"
+    if abs(measured - estimate) <= CONTRADICTION * deviation:
+        return f"{found}: the estimate stands."
+    side = "below" if measured < estimate else "above"
+    return f"{found}: more than {CONTRADICTION} deviations {side}, which contradicts the estimate."
 
 
 def _strategy_rows(one: StrategyResult) -> list[tuple[str, ...]]:

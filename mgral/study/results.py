@@ -18,7 +18,8 @@ class CycleResult:
     `labelled` counts the images before the choice. `records`, `loo_r2`, `spearman` and `fallbacks` describe the
     lookup table and are 0 or None for strategies without one. `value` is what the table thinks the search's batch is
     worth (estimate - caution × deviation), `controls` the same of what simpler searches chose on the same table; None
-    and empty where no search was run, and `origin` then says what chose instead.
+    and empty where no search was run, and `origin` then says what chose instead. `checked` is what a real experiment
+    measured the batch to be worth; None where `search.check` is off.
     """
 
     cycle: int
@@ -34,6 +35,9 @@ class CycleResult:
     spearman: float | None = None
     fallbacks: int = 0
     value: float | None = None
+    estimate: float | None = None
+    deviation: float | None = None
+    checked: float | None = None
     controls: Mapping[str, float] = field(default_factory=dict)
     verdict: str = ""
 

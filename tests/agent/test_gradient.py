@@ -144,23 +144,40 @@ def enumerated_gradient() -> torch.Tensor:
     return A.grad
 
 
-def estimated_gradients(baseline: str, iterations: int) -> torch.Tensor:
-    """(iterations, 4) gradients as the search takes them, 3 batches each, the policy standing still."""
-    A, generator, reference, rows_of = pool(), seeded(1), 0.35, []
-    for _ in range(iterations):
-        rows = sample_batches(A, 2, 3, generator)
-        advantage, reference = advantages(reward(rows), reference, baseline, 0.5)
-        gradient, = torch.autograd.grad(-loss(log_prob(A, rows), advantage), A)
-        rows_of.append(gradient)
-    return torch.stack(rows_of)
+def estimated_gradients(baseline: str, batches: int, iterations: int = 20_000) -> torch.Tensor:
+    """(iterations, 4) gradients as the search takes them, the policy standing still."""
+    A, generator, reference, found = pool(), seeded(1), 0.35, []
+    rows = sample_batches(A, 2, batches * iterations, generator)
+    every = oracles.ordered_batches(4, 2)
+    slopes = torch.stack([torch.autograd.grad(log_prob(A, torch.tensor([one])).sum(), A)[0] for one in every])
+    slopes = slopes[[every.index(tuple(one)) for one in rows.tolist()]].view(iterations, batches, 4)
+    for values, slope in zip(reward(rows).view(iterations, batches), slopes, strict=True):
+        advantage, reference = advantages(values, reference, baseline, 0.5)
+        found.append(advantage @ slope / batches)
+    return torch.stack(found)
 
 
-@pytest.mark.parametrize("baseline", ["ema", "rloo"])
-def test_the_policy_gradient_is_unbiased(baseline):
-    gradients, truth = estimated_gradients(baseline, 4000), enumerated_gradient()
+@pytest.mark.parametrize(("baseline", "share"), [("ema", 1), ("rloo", 1), ("paper", 5 / 6)])
+def test_the_mean_of_the_gradient_estimates(baseline, share):
+    """With 3 batches: `ema` and `rloo` are unbiased; `paper` takes off half the mean, a third of which is the batch's
+    own reward, and with it a sixth of the gradient."""
+    gradients, truth = estimated_gradients(baseline, 3), enumerated_gradient()
     error = gradients.std(0) / math.sqrt(len(gradients))
-    assert (error < 0.1 * truth.norm()).all()  # fine enough to notice a bias
-    assert ((gradients.mean(0) - truth).abs() < 4 * error).all()
+    assert (error < 0.04 * truth.norm()).all()  # fine enough to notice a sixth
+    assert ((gradients.mean(0) - share * truth).abs() < 4 * error).all()
+
+
+def test_the_variance_that_a_baseline_leaves():
+    """Variance a batch over the squared mean, here: how many batches it takes to tell the gradient from noise."""
+    def left(baseline, batches):
+        gradients = estimated_gradients(baseline, batches, 8000)
+        return float(batches * gradients.var(0).sum() / gradients.mean(0).square().sum())
+
+    ema, rloo = left("ema", 8), left("rloo", 8)  # measured 4.3 and 4.8
+    assert 3.5 < ema < 5.5
+    assert 3.5 < rloo < 5.5
+    assert left("paper", 8) > 2 * max(ema, rloo)  # 13
+    assert left("paper", 1) > 4 * left("ema", 1)  # 29 and 5.4
 
 
 def test_the_papers_baseline_halves_the_gradient():

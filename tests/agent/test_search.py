@@ -45,7 +45,10 @@ def test_facts_are_those_of_the_batches_judged():
 
 
 @pytest.mark.parametrize("settings", [{}, {"baseline": "ema", "entropy_weight": 0.1}, {"baseline": "paper"},
-                                      {"pool_order": "similarity"}, {"pool_order": "id"}])
+                                      {"pool_order": "similarity"}, {"pool_order": "id"}, {"segments": 3},
+                                      {"decoder": "per_image"}, {"bidirectional": True},
+                                      {"decoder": "per_image", "segments": 3, "bidirectional": True},
+                                      {"polish": 40}, {"patience": 2, "iterations": 30}])
 def test_saved_loaded_and_continued_it_equals_the_uninterrupted_one(settings):
     whole = search(**settings)
     expected, choice = figures(whole), whole.choose()
@@ -57,6 +60,7 @@ def test_saved_loaded_and_continued_it_equals_the_uninterrupted_one(settings):
     later = search(state=torch.load(file, weights_only=True), **settings)
     assert figures(begun) + figures(later) == expected
     assert later.choose() == choice
+    assert later.queries == whole.queries
     assert all(torch.equal(a, b) for a, b in zip(whole.policy.parameters(), later.policy.parameters(), strict=True))
 
 
@@ -103,6 +107,28 @@ def test_a_constant_column_and_a_constant_reward_do_no_harm():
     assert facts[-1].gradient_norm == 0
 
 
+@pytest.mark.parametrize("patience", [1, 4])
+def test_a_search_without_progress_stops(patience):
+    one = search(iterations=50, patience=patience, reward=lambda batches: np.full(len(batches), 0.5))
+    assert len(list(one)) == 1 + patience
+    assert list(one) == []
+    assert one.queries == (1 + patience) * 4
+
+
+def test_patience_counts_from_the_last_rise_of_the_mean():
+    """Steps at the iterations 1, 4 and 6, of more than a tenth of the first batches' deviation; then one of less."""
+    levels = iter([0.0, 0, 0, 0.2, 0, 0.5, 0.5, 0.549, 0.549, 1, 1])
+    one = search(iterations=50, patience=3, reward=lambda batches: next(levels) + np.array([-0.5, -0.5, 0.5, 0.5]))
+    assert [fact.iteration for fact in one][-1] == 9
+
+
+def test_a_search_that_stopped_goes_on_with_more_patience():
+    flat = {"reward": lambda batches: np.full(len(batches), 0.5), "iterations": 20}
+    stopped = search(patience=2, **flat)
+    assert len(list(stopped)) == 3
+    assert len(list(search(patience=9, state=stopped.state(), **flat))) == 7
+
+
 def test_the_best_batch_seen_wins_over_a_worse_greedy_one():
     one = search(iterations=1)
     [facts] = list(one)
@@ -119,17 +145,47 @@ def test_the_final_choice_is_judged_anew():
     assert (choice.value, choice.origin) == (0.0, "greedy")
 
 
-def test_a_known_optimum_is_found():
-    """Pool of 200, budget 20: within 2 % of the optimum (of its lead over random) in 60 iterations of 8 batches."""
-    rng = np.random.default_rng(0)
-    cluster = rng.integers(8, size=200)
-    embedding = rng.normal(size=(8, 32))[cluster] * 2 + rng.normal(size=(200, 32))
-    value = dict(zip((f"{row:03d}" for row in range(200)), rng.permutation(8)[cluster] / 7, strict=True))
+def test_a_judge_has_the_last_word_and_the_origin_says_so():
+    one = search()
+    list(one)
+    drawn = [batch for _, batch in one.memory]
+    chosen = [one.choose(lambda batches, liked=liked: np.array([float(batch == liked) for batch in batches]))
+              for liked in (drawn[0], drawn[7])]
+    assert [(choice.ids, choice.value) for choice in chosen] == [(drawn[0], 1.0), (drawn[7], 1.0)]
+    assert [choice.origin for choice in chosen] == ["sampled", "bound"]
+    assert one.choose(worth) == one.choose()
+
+
+def test_exchanges_polish_the_best_batch():
+    plain, polished = search(iterations=1), search(iterations=1, polish=300)
+    assert figures(plain) == figures(polished)
+    rough, choice = plain.choose(), polished.choose()
+    assert choice.origin == "polished"
+    assert choice.value == worth([choice.ids])[0] > rough.value
+    assert choice.value == pytest.approx(np.mean(sorted(WORTH.values())[-5:]))
+    assert polished.queries == plain.queries + 300
+
+
+def test_where_exchanges_gain_nothing_the_choice_stays():
+    one = search(iterations=1, polish=50, reward=lambda batches: np.full(len(batches), 0.5))
+    list(one)
+    assert one.choose().origin == "greedy"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_known_optimum_is_found_by_the_default_settings(seed):
+    """Images worth what 16 hidden factors say, pool of 200, budget 20: within 2 % of the optimum (of its lead over
+    random) in 60 iterations."""
+    rng = np.random.default_rng(seed)
+    factors = rng.normal(size=(200, 16))
+    embedding = factors @ rng.normal(size=(16, 64)) + 0.3 * rng.normal(size=(200, 64))
+    value = dict(zip((f"{row:03d}" for row in range(200)), (factors @ rng.normal(size=16)).tolist(), strict=True))
     one = Search(list(value), embedding, 20, lambda batches: np.array([np.mean([value[i] for i in batch])
-                                                                       for batch in batches]), SearchConfig(lr=1e-2), 0)
+                                                                       for batch in batches]), SearchConfig(), seed)
     facts = list(one)
     chance, optimum = np.mean(list(value.values())), np.mean(sorted(value.values())[-20:])
-    assert abs(facts[0].mean - chance) < 0.15
+    assert abs(facts[0].mean - chance) < 0.15 * (optimum - chance)
+    assert len(facts) == 60
     assert (one.choose().value - chance) / (optimum - chance) > 0.98
 
 
@@ -149,7 +205,7 @@ def test_a_reward_that_is_no_number_is_refused_before_the_policy_moves(value):
     before = one.state()
     with pytest.raises(ValueError, match="expected 4 finite rewards, got"):
         next(iter(one))
-    assert torch.equal(before["policy"]["decoder.weight"], one.state()["policy"]["decoder.weight"])
+    assert all(torch.equal(value, one.state()["policy"][name]) for name, value in before["policy"].items())
 
 
 def test_too_few_rewards_are_refused():

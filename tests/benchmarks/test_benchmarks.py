@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 
@@ -19,6 +21,18 @@ def test_the_evaluation_benchmark_ends_in_one_json_object():
                            check=True).stdout.splitlines()
     assert table[0].startswith("ours, from boxes in memory")
     assert json.loads(table[-1])["goal"] == 10
+
+
+@pytest.mark.parametrize(("name", "options"), [
+    ("search", []), ("search_segments", ["--segments", "7", "--seeds", "2", "--quality-pool", "45"])])
+def test_the_searches_agree_with_their_reference_and_end_in_one_json_object(name, options):
+    command = [sys.executable, f"benchmarks/{name}.py", "--pool", "60", "--budget", "6", "--batches", "4",
+               "--iterations", "2", "--threads", "1", "--json", *options]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["name"], set(found)) == (name, {"name", "ratio", "goal", "raw"})
+    assert found["raw"]["differences"]["scores"] < 1e-5
+    assert found["ratio"] > 0
 
 
 def test_the_estimator_benchmark_compares_before_it_measures():

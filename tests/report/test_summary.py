@@ -1,5 +1,7 @@
 """What the summary says of a cycle's table and search."""
 
+import pytest
+
 from mgral.report.summary import remarks
 from mgral.study.results import CycleResult
 
@@ -21,6 +23,15 @@ def test_the_agent_is_set_beside_its_controls():
 
 def test_a_tie_is_no_victory():
     assert "does not beat" in remarks(cycle(value=0.45, controls=CONTROLS))[1]
+
+
+@pytest.mark.parametrize(("measured", "says"), [
+    (0.42, "the estimate stands."), (0.539, "the estimate stands."),
+    (0.39, "more than 2 deviations below, which contradicts the estimate."),
+    (0.57, "more than 2 deviations above, which contradicts the estimate.")])
+def test_a_check_says_whether_the_estimate_stands(measured, says):
+    assert remarks(cycle(value=0.45, estimate=0.48, deviation=0.03, checked=measured)) == [
+        "Good.", f"one real experiment on its batch: {measured:.3f}, estimated 0.480 ± 0.030: {says}"]
 
 
 def test_without_controls_or_search_or_table():
