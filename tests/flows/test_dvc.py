@@ -73,4 +73,4 @@ def test_other_search_settings_search_again_with_the_experiments_there_are(proje
     said = dvc(project, "repro", "cycle@1")
     assert "Stage 'prepare' didn't change, skipping" in said
     assert "Running stage 'cycle@1'" in said
-    assert "reused 5, run 0" in said
+    assert "reused 7, run 0" in said

@@ -33,7 +33,7 @@ POINTS = {
     "while a detector trains": any_file("runs/cache/detectors/*.part.pth"),
     "after the second experiment": lambda workdir: experiments(workdir) >= 2,
     "while the agent searches": any_file("runs/cache/searches/*.pt"),
-    "in the second cycle": lambda workdir: experiments(workdir) >= 8,
+    "in the second cycle": lambda workdir: experiments(workdir) >= 10,
     "between the strategies": any_file("runs/quick/random/1/result.json"),
 }
 
@@ -81,8 +81,8 @@ def test_every_experiment_was_run_once(killed, quick):
 
 
 def test_it_says_what_it_reused(killed, quick):
-    assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", killed.said) == [("5", "0")]
-    assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", quick.said) == [("0", "5")]
+    assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", killed.said) == [("7", "0")]
+    assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", quick.said) == [("0", "7")]
 
 
 def test_no_half_written_file_is_left(killed):
@@ -96,7 +96,7 @@ def test_every_figure_of_the_results_is_there(quick):
     assert quick.results["final"]["labelled"] == quick.results["baselines"]["random"]["final"]["labelled"] == 48
     for one in cycles:
         assert len(one["chosen"]) == len(set(one["chosen"])) == 12
-        assert one["records"] == 5 + one["fallbacks"]
+        assert one["records"] == 7 + one["fallbacks"]
         assert -1 <= one["spearman"] <= 1
         assert one["loo_r2"] <= 1
         assert 0 <= one["map"] <= one["ap50"] <= 1

@@ -46,7 +46,7 @@ def test_its_artifacts_hold_the_records_and_the_choice(flow_run):
     artifacts = ask(lambda client: client.read_artifacts(artifact_filter=ArtifactFilter()))
     by_key = {one.key: one for one in artifacts}
     assert set(by_key) == {"records-mgral-1", "cycle-mgral-1"}
-    assert by_key["records-mgral-1"].data.count('"fingerprint"') == 5
+    assert by_key["records-mgral-1"].data.count('"fingerprint"') == 7
     assert "mlflow ui" in by_key["cycle-mgral-1"].data
 
 

@@ -53,7 +53,7 @@ def test_the_batch_is_that_of_the_heuristic(condemned):
     job, result, _, (pool, known), seen = condemned
     rng = np.random.default_rng(derived_seed(job.config.seed, "balanced_entropy", 1))
     assert result.chosen == tuple(sorted(choose("balanced_entropy", PoolView(pool, known, seen), 12, rng)))
-    assert (result.origin, result.value, result.fallbacks, result.records) == (ORIGIN, None, 0, 5)
+    assert (result.origin, result.value, result.fallbacks, result.records) == (ORIGIN, None, 0, 7)
     assert result.controls == {}
 
 
