@@ -24,9 +24,10 @@ def planned_work(job: Job) -> Counter[str]:
         work.update(experiment=experiments * study.cycles,
                     search=config.search.iterations * study.cycles)
         work["true gain"] = study.true_gains * study.cycles
-        if config.table.source != "semisupervised":  # a detector of a part of the labels, and what it sees
-            work.update(train=config.training.steps * study.cycles,
-                        inspect=(len(splits.pool) + len(splits.labelled)) * study.cycles)
+        if config.table.source != "semisupervised":  # a detector of half of the labels
+            work.update(train=config.training.steps * study.cycles)
+        if config.table.source == "labelled":  # and what it sees
+            work.update(inspect=(len(splits.pool) + len(splits.labelled)) * study.cycles)
     return work
 
 

@@ -75,24 +75,28 @@ def inspect_images(job: Job, trained: Trained) -> tuple[Path, float]:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A detector trained on some of the labelled images, and the folder of what it sees in all of them and the pool."""
+    """A detector trained on some of the labelled images."""
 
     fingerprint: str
     checkpoint: Path
     labelled: tuple[ImageId, ...]
-    view: Path
 
 
 def train_part(job: Job, trained: Trained) -> Part:
-    """Trains on a half of what the cycle's detector was trained on, drawn at random, and inspects with it."""
+    """Trains on a half of what the cycle's detector was trained on, drawn at random."""
     study, config = open_study(job), job.config
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
     rng = np.random.default_rng(derived_seed(config.seed, "part", trained.snapshot))
     drawn = tuple(sorted(str(one) for one in rng.permutation(sorted(boxes))[:-(-len(boxes) // 2)]))
     name = fingerprint("part", trained.fingerprint, drawn)
-    detector = _trained(job, study, {one: boxes[one] for one in drawn}, trained.snapshot, name, f"{job.title} part:")
-    return Part(name, study.workspace.cached("detectors", name, ".pth"), drawn,
-                _inspection(job, study, name, lambda: detector)[0])
+    _trained(job, study, {one: boxes[one] for one in drawn}, trained.snapshot, name, f"{job.title} half of the labels:")
+    return Part(name, study.workspace.cached("detectors", name, ".pth"), drawn)
+
+
+def inspect_part(job: Job, part: Part) -> Path:
+    """What that detector sees in each labelled and pool image: the folder that holds it."""
+    return _inspection(job, open_study(job), part.fingerprint,
+                       lambda: load_checkpoint(part.checkpoint, device_of(job.config)))[0]
 
 
 def checkpoint_of(job: Job, trained: Trained) -> Path:

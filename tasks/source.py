@@ -21,7 +21,7 @@ from mgral.study.opened import Job, device_of, open_study
 from mgral.study.progress import current
 from mgral.study.snapshot import labelled
 from mgral.study.workers import Planned, Result, Workplace, run_all
-from tasks.detector import Trained, checkpoint_of, train_part
+from tasks.detector import Trained, checkpoint_of, inspect_part, train_part
 from tasks.engine import flow_run_id
 from tasks.runs import cycle_run, open_tracker, params_of, tags_of
 from tasks.tracking import Tracker
@@ -78,7 +78,8 @@ def open_source(job: Job, trained: Trained, seen: Inspection) -> Source:
         raise ConfigError(f"table.source: expected at least {2 * FEWEST_PLAYED} labelled images to play a pool with "
                           f"half of them, got {len(boxes)}; take another source for this cycle")
     return replace(source, given={image_id: boxes[image_id] for image_id in played}, pool=played,
-                   labelled=part.labelled, seen=Inspection.load(part.view), budget=len(played) // 2)
+                   labelled=part.labelled, seen=Inspection.load(inspect_part(job, part)),
+                   budget=len(played) // 2)
 
 
 def true_source(job: Job, trained: Trained, seen: Inspection) -> Source:
