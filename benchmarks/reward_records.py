@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,14 +87,18 @@ def main() -> None:
     config = read_config(options.params)
     config = config.model_copy(update={"seed": options.seed})
     stage = staged(config, options.data, options.out / f"seed-{options.seed}")
-    path = options.out / f"{options.seed}.jsonl"
+    run(measurements(stage), options.out / f"{options.seed}.jsonl", print)
+
+
+def run(wanted: Iterable[tuple[str, Batch, Callable[[], dict]]], path: Path, say: Callable[[str], None]) -> None:
+    """Measures what the file does not hold yet, a line each."""
     done = {json.loads(line)["key"] for line in path.read_text().splitlines()} if path.exists() else set()
-    for key, batch, run in measurements(stage):
+    for key, batch, measured in wanted:
         if key not in done:
-            found = run()
+            found = measured()
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"key": key, "batch": batch, **found}) + "\n")
-            print(key, flush=True)
+            say(key)
 
 
 def staged(config: Config, data: Path | None, folder: Path) -> Stage:
@@ -118,7 +122,7 @@ def staged(config: Config, data: Path | None, folder: Path) -> Stage:
     return Stage(config, dataset, store, splits, detectors[0], views[0], part, detectors[1], views[1])
 
 
-def measurements(stage: Stage) -> Iterator[tuple[str, Batch, object]]:
+def measurements(stage: Stage) -> Iterator[tuple[str, Batch, Callable[[], dict]]]:
     """Key, batch and how to measure it; the cheap and important ones first."""
     config, splits, seed = stage.config, stage.splits, stage.config.seed
     yield "start", splits.labelled, lambda: {"reward": _figures(stage.detector, stage, splits.reward),
@@ -142,6 +146,7 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, object]]:
                        lambda b=batch, r=repeat: semisupervised(stage, b, r))
     for number, batch in enumerate(designs["spread"]):
         yield f"student/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0)
+        yield f"student, long/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0, LONG)
     played = design_batches(TableConfig(records=RECORDS, design="spread"), stage.part_seen, stage.held, stage.part,
                             len(stage.held) // 2, seed)
     for number, batch in enumerate(played):
@@ -158,13 +163,13 @@ def semisupervised(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> d
     return asdict(found)
 
 
-def student(stage: Stage, batch: Batch, repeat: int) -> dict:
+def student(stage: Stage, batch: Batch, repeat: int, times: int = 1) -> dict:
     """Part of the labels, and the batch as the detector of all labels sees it."""
     known = stage.truth(stage.part)
     for one in batch:
         sure = stage.seen.detections[stage.seen.row[one]].above(PSEUDO_LABEL)
         known[one] = Boxes.of(sure.xyxy, sure.labels)
-    return _supervised(stage, stage.part_detector, known, batch, repeat, stage.config.semisup.steps)
+    return _supervised(stage, stage.part_detector, known, batch, repeat, times * stage.config.semisup.steps)
 
 
 def played(stage: Stage, batch: Batch, repeat: int) -> dict:
