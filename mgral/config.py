@@ -214,7 +214,7 @@ class TableConfig(Section):
     design: Literal["random", "spread", "sequential"] = "spread"
     """Which batches are measured; `sequential` spreads half of them, then goes where the estimator is least sure or
     most hopeful."""
-    source: Literal["semisupervised", "student", "labelled"] = "semisupervised"
+    source: Literal["semisupervised", "student", "labelled"] = "student"
     """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper); a detector of
     half of the labels with the batch labelled by the cycle's detector; or that detector with batches of the other half,
     played as a pool, and their own labels."""
@@ -236,7 +236,7 @@ class TableConfig(Section):
     whitening: Literal["columns", "blocks"] = "columns"
     """Over random batches: `columns` makes them vary alike; `blocks` also decorrelates them, block by block, so that
     what several columns say alike does not count several times in a distance."""
-    estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "ridge"
+    estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "gp"
     """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
     members: Annotated[int, Field(ge=2)] = 8
     """Networks of the ensemble."""

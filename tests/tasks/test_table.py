@@ -48,7 +48,7 @@ def progress():
 
 
 def job(workdir: Path, true_gains: int = 0, cycle: int = 1, **table) -> Job:
-    settings = {"records": 5, "repeats": 2, "at_once": 1, **table}
+    settings = {"records": 5, "repeats": 2, "at_once": 1, "source": "semisupervised", **table}
     study = SMALL["study"] | {"true_gains": true_gains}
     config = Config.model_validate({**SMALL, "table": settings, "study": study})
     return Job(config, workdir, None, "mgral", cycle)
