@@ -25,6 +25,7 @@ from mgral.lookup.estimator import make_estimator
 from mgral.lookup.images import class_mass, detection_entropy
 from mgral.lookup.quality import loo_r2, spearman
 from mgral.lookup.representation import Representation
+from mgral.lookup.sequential import ROUND, next_batches
 
 FIGURES = ("map", "ap50", "soft_ap", "loss", "balanced_loss")
 LOSSES = ("loss", "balanced_loss")
@@ -44,6 +45,8 @@ SMOOTH = ("soft_ap", "balanced_loss")
 TABLES = (("semisupervised", "random"), ("semisupervised", "spread"), ("student", "spread"),
           ("student, long", "spread"), ("labelled", "spread"))
 RESAMPLES = 400
+DRAWS = 8
+"""Tables drawn to compare a sequential design with."""
 
 
 class Measurements:
@@ -143,6 +146,36 @@ def lengths(found: Measurements) -> list[dict]:
     return rows
 
 
+def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
+    """Held-out figures of tables chosen in rounds from the spread design's batches, against as many of them at random.
+
+    Means over draws of what a table begins with; the error is that of their paired difference.
+    """
+    truth, held, rows = found.true_gain(), found.batches("truth"), []
+    represent = described(stage, "semisupervised", SLOW)[0]
+    queries = represent(held)
+    for source, estimator, size in itertools.product(("semisupervised", "student"), ("ridge", "gp"), (16, 24)):
+        batches, rewards = found.batches(f"{source}/spread"), found.values(f"{source}/spread", "balanced_loss")
+        number, rng, gaps = {batch: row for row, batch in enumerate(batches)}, np.random.default_rng(0), []
+
+        def taught(kept: list[int], name=estimator, batches=batches, rewards=rewards):
+            settings = config.model_copy(update={"estimator": name, "representation": SLOW})
+            return make_estimator(settings, represent, 0).fit(represent([batches[row] for row in kept]), rewards[kept])
+
+        for _ in range(DRAWS):
+            order = rng.permutation(len(batches)).tolist()
+            kept = order[:size // 2]
+            while len(kept) < size:
+                left = [batches[row] for row in order if row not in kept]
+                wanted = next_batches(represent, taught(kept), left, min(ROUND, size - len(kept)))
+                kept += [number[batch] for batch in wanted]
+            gaps.append([spearman(truth, taught(rows_).predict(queries).value) for rows_ in (order[:size], kept)])
+        spread, sequential = np.array(gaps).T
+        rows.append({"source": source, "estimator": estimator, "records": size, "spread": spread.mean(),
+                     "sequential": sequential.mean(), "error": (sequential - spread).std(ddof=1) / DRAWS**0.5})
+    return rows
+
+
 def described(stage: Stage, source: str, blocks: tuple[str, ...]) -> tuple[Representation, Representation]:
     """How a source's batches are described, and how those of the pool are."""
     splits, budget = stage.splits, stage.config.study.budget
@@ -174,7 +207,7 @@ def main() -> None:
         found = Measurements(options.out / f"{seed}.jsonl")
         tables = {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found,
                                                                                                config.table),
-                  "lengths": lengths(found)}
+                  "rounds": rounds(stage, found, config.table), "lengths": lengths(found)}
         (options.out / f"{seed}.json").write_text(json.dumps(tables, indent=1))
         for name, rows in tables.items() if not options.json else ():
             print(f"\n## {name}, seed {seed}\n\n{markdown(rows)}")
