@@ -42,8 +42,9 @@ def in_words(job: Job, prepared: Prepared) -> str:
         f"detector: {config.detector.config or config.detector.preset} at {config.detector.image_size} px, "
         f"{config.training.steps} steps of {config.training.batch_size}"]
     if "mgral" in (study.strategy, *study.baselines):
-        lines.append(f"table: {config.table.records} experiments a cycle ({config.table.design} design), reward "
-                     f"{config.table.reward}; search: {config.search.iterations} iterations"
+        table = config.table
+        lines.append(f"table: {table.records + table.repeats} experiments a cycle ({table.design} design, "
+                     f"{table.repeats} of them repeats), source {table.source}, reward {table.reward}; search: {config.search.iterations} iterations"
                      f"{', if the table can guide one' if config.search.trust == 'auto' else ''}")
     return "\n".join(lines)
 

@@ -9,7 +9,7 @@ from tasks.tracking import Run, Tracker
 # What one filters and compares runs by; copied to every child, because filters do not look at parents.
 TRACKED = {
     "data": ("format", "labelled"), "detector": ("preset", "image_size"), "training": ("steps", "batch_size", "lr"),
-    "semisup": ("method", "steps", "lr"), "table": ("records", "design", "reward", "estimator"),
+    "semisup": ("method", "steps", "lr"), "table": ("records", "design", "source", "reward", "estimator"),
     "search": ("iterations", "batches_per_iteration", "baseline", "trust"), "study": ("budget", "cycles"),
 }
 
