@@ -44,7 +44,8 @@ def in_words(job: Job, prepared: Prepared) -> str:
     if "mgral" in (study.strategy, *study.baselines):
         table = config.table
         lines.append(f"table: {table.records + table.repeats} experiments a cycle ({table.design} design, "
-                     f"{table.repeats} of them repeats), source {table.source}, reward {table.reward}; search: {config.search.iterations} iterations"
+                     f"{table.repeats} of them repeats), source {table.source}, reward {table.reward}; search: "
+                     f"{config.search.iterations} iterations"
                      f"{', if the table can guide one' if config.search.trust == 'auto' else ''}")
     return "\n".join(lines)
 
