@@ -63,7 +63,10 @@ def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, deviatio
     both = np.concatenate([measured, estimated])
     axes.plot([both.min(), both.max()], [both.min(), both.max()], color="grey", linestyle=":")
     axes.errorbar(measured, estimated, deviation, fmt="o", elinewidth=0.8, ecolor="silver")
-    axes.set(xlabel=f"measured reward ({reward})", ylabel="estimate from the other records")
+    margin = 0.5 * np.ptp(both)  # dots matter more than the ends of long error bars
+    if margin:
+        axes.set_ylim(both.min() - margin, both.max() + margin)
+    axes.set(xlabel=f"measured reward ({reward})", ylabel="estimate from the other records ± deviation")
     axes.set_title(verdict, fontsize=8, wrap=True)
     _save(figure, path)
 
