@@ -83,8 +83,7 @@ def signal(found: Measurements) -> list[dict]:
             runs, apart = (gap**2).mean() / 2, gap.var(ddof=1) / 2
             between = max(both.var(axis=0, ddof=1).mean() - apart, 0.0)
             rows.append({"table": prefix, "reward": figure, "average": average, "batches": len(both),
-                         "between": between**0.5, "runs": runs**0.5, "same_seed": apart**0.5,
-                         "ratio": between / runs, "ratio_same_seed": between / apart})
+                         "between": between**0.5, "runs": runs**0.5, "same_seed": apart**0.5})
     return rows
 
 

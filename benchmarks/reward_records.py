@@ -147,9 +147,9 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, Callable[[], dict]]
     for number, batch in enumerate(designs["spread"]):
         yield f"student/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0)
         yield f"student, long/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0, LONG)
-    played = design_batches(TableConfig(records=RECORDS, design="spread"), stage.part_seen, stage.held, stage.part,
-                            len(stage.held) // 2, seed)
-    for number, batch in enumerate(played):
+    of_labelled = design_batches(TableConfig(records=RECORDS, design="spread"), stage.part_seen, stage.held, stage.part,
+                                 len(stage.held) // 2, seed)
+    for number, batch in enumerate(of_labelled):
         yield f"labelled/spread/{number}/0", batch, lambda b=batch: played(stage, b, 0)
     for number, batch in enumerate(designs["spread"]):
         yield f"long/spread/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0, LONG)
