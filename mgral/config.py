@@ -303,7 +303,8 @@ class SearchConfig(Section):
     polish: Count = 0
     """Batches valued by a greedy swap search that starts from the best batch of the agent."""
     check: bool = False
-    """Measure the chosen batch by one real experiment, and say whether it agrees with the estimate."""
+    """Measure the search's batch by one real experiment, say whether it agrees with the estimate, and take a record
+    instead where the table then thinks more of it."""
     checkpoint_every: AtLeastOne = 20
 
     @model_validator(mode="after")

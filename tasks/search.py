@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -37,7 +37,8 @@ class Chosen:
 
     `value` is what the table thinks it is worth (estimate - caution × deviation), `controls` the same of what simpler
     searches chose (`mgral.lookup.controls`) and `rivals` their batches; `checked` is what a real experiment says, if
-    one was asked for. None and empty for a batch that no search found.
+    one was asked for. `value`, `estimate`, `deviation` and `checked` are the search's batch's, also where a record was
+    taken after the check. None and empty for a batch that no search found.
     """
 
     ids: tuple[ImageId, ...]
@@ -131,9 +132,9 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     choice = search.choose(_bound(reward, config.search.final_caution))
     spent = {"search": before["spent"] + time.monotonic() - begun}
     controls = {}
+    measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
     if config.search.controls:
         begun, heuristic = time.monotonic(), _by_strategy(job, "balanced_entropy", seen).ids
-        measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
         controls = compare(reward.estimate, pool, heuristic, measured, search.queries,
                            derived_seed(config.seed, "controls", job.cycle))
         spent["controls"] = time.monotonic() - begun
@@ -141,10 +142,22 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     foretold, value = reward.predict([choice.ids]), float(reward.estimate([choice.ids])[0])
     remark = str(reward) if search.iteration == config.search.iterations else (
         f"Stopped after {search.iteration} of {config.search.iterations} iterations: the mean no longer rose. {reward}")
+    checked = _checked(job, laboratory, choice.ids)
     chosen = Chosen(choice.ids, choice.origin, value, float(foretold.value[0]), float(foretold.deviation[0]),
-                    _checked(job, laboratory, choice.ids), {name: one.value for name, one in controls.items()},
+                    checked, {name: one.value for name, one in controls.items()},
                     {name: one.ids for name, one in controls.items()}, len(reward.fallbacks), spent, remark)
-    return chosen, facts
+    return (chosen if checked is None else _after_check(chosen, reward, measured)), facts
+
+
+def _after_check(chosen: Chosen, reward: TableReward, measured: Sequence[tuple[ImageId, ...]]) -> Chosen:
+    """The batch that was checked, or a record where the table, once it has learned of the check, thinks more of it.
+
+    A search finds where the estimator is too hopeful; a measurement of the batch and those of the records are alike.
+    """
+    reward.estimator.add(reward.represent([chosen.ids]), np.array([chosen.checked]))
+    batches = [chosen.ids, *measured]
+    best = batches[int(reward.estimate(batches).argmax())]
+    return chosen if best == chosen.ids else replace(chosen, ids=best, origin="record, after the check")
 
 
 def _iterated(job: Job, search: Search, facts: list[Iteration], save: Callable[[], None]) -> None:
