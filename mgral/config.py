@@ -304,7 +304,7 @@ class SearchConfig(Section):
     """Batches valued by a greedy swap search that starts from the best batch of the agent."""
     check: bool = False
     """Measure the search's batch by one real experiment, say whether it agrees with the estimate, and take a record
-    instead where the table then thinks more of it."""
+    instead where one was measured to be worth more."""
     checkpoint_every: AtLeastOne = 20
 
     @model_validator(mode="after")

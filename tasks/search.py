@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json, writing
 from mgral.inspection import Inspection
 from mgral.lookup.controls import compare
-from mgral.lookup.fidelity import reward_of
+from mgral.lookup.fidelity import Settled, reward_of, settle
 from mgral.lookup.reward import TableReward
 from mgral.lookup.store import Table, open_table
 from mgral.report.search import draw_search, write_search
@@ -146,18 +146,18 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     chosen = Chosen(choice.ids, choice.origin, value, float(foretold.value[0]), float(foretold.deviation[0]),
                     checked, {name: one.value for name, one in controls.items()},
                     {name: one.ids for name, one in controls.items()}, len(reward.fallbacks), spent, remark)
-    return (chosen if checked is None else _after_check(chosen, reward, measured)), facts
+    return (chosen if checked is None else _after_check(chosen, settle(records, config.table))), facts
 
 
-def _after_check(chosen: Chosen, reward: TableReward, measured: Sequence[tuple[ImageId, ...]]) -> Chosen:
-    """The batch that was checked, or a record where the table, once it has learned of the check, thinks more of it.
+def _after_check(chosen: Chosen, settled: Settled) -> Chosen:
+    """The batch that was checked, or the table's best record where that was measured to be worth more.
 
-    A search finds where the estimator is too hopeful; a measurement of the batch and those of the records are alike.
+    A search finds the places where the estimator is too hopeful; measurements are alike for both.
     """
-    reward.estimator.add(reward.represent([chosen.ids]), np.array([chosen.checked]))
-    batches = [chosen.ids, *measured]
-    best = batches[int(reward.estimate(batches).argmax())]
-    return chosen if best == chosen.ids else replace(chosen, ids=best, origin="record, after the check")
+    best = int(settled.rewards.argmax()) if len(settled.rewards) else None
+    if best is None or settled.rewards[best] <= chosen.checked:
+        return chosen
+    return replace(chosen, ids=settled.batches[best], origin="record, after the check")
 
 
 def _iterated(job: Job, search: Search, facts: list[Iteration], save: Callable[[], None]) -> None:

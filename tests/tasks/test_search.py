@@ -7,12 +7,11 @@ import pytest
 
 from mgral.agent.search import Search
 from mgral.config import Config, SearchConfig
-from mgral.lookup.estimator import Estimate, InverseDistance
-from mgral.lookup.reward import TableReward
+from mgral.lookup.estimator import Estimate
+from mgral.lookup.fidelity import Settled
 from mgral.report.search import draw_search
 from mgral.study.progress import Progress, current
 from tasks.search import Chosen, _after_check, _bound, _checked, _iterated
-from tests.lookup.pools import described
 
 IDS = [f"{row:02d}" for row in range(20)]
 
@@ -92,18 +91,11 @@ def test_the_picture_shows_search_and_controls(tmp_path, progress):
     assert sizes["full"] > sizes["bare"] > sizes["none"] > 0
 
 
-@pytest.mark.parametrize(("checked", "taken"), [(0.9, ("far",)), (0.1, ("good",))])
-def test_a_record_is_taken_where_the_check_says_that_the_search_was_too_hopeful(checked, taken):
-    """Rewards rise along a line, and the search goes beyond its end."""
-    place = {("bad",): -1.0, ("fair",): 0.0, ("good",): 1.0, ("far",): 2.0}
-    known = [("bad",), ("fair",), ("good",)]
-
-    def represent(batches):
-        return described(np.array([[place[batch]] for batch in batches]))
-
-    estimator = InverseDistance().fit(represent(known), np.array([0.0, 0.3, 0.6]))
-    reward = TableReward(represent, estimator, None, 0)
-    chosen = _after_check(Chosen(("far",), "greedy", 1.0, 1.0, 0.1, checked), reward, known)
+@pytest.mark.parametrize(("checked", "taken"), [(0.7, ("far",)), (0.5, ("good",))])
+def test_a_record_is_taken_where_it_was_measured_to_be_worth_more_than_the_check(checked, taken):
+    batches = (("bad",), ("good",), ("fair",))
+    settled = Settled(batches, np.array([0.0, 0.6, 0.3]), np.ones(3), np.arange(3))
+    chosen = _after_check(Chosen(("far",), "greedy", 1.0, 1.0, 0.1, checked), settled)
     assert chosen.ids == taken
     assert chosen.origin == ("greedy" if taken == ("far",) else "record, after the check")
     assert (chosen.value, chosen.checked) == (1.0, checked)
