@@ -129,7 +129,8 @@ def choose(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     segments = {"segments": options.segments} if "segments" in SearchConfig.model_fields else {}
     searching = SearchConfig(iterations=options.iterations, **segments)
-    table, budget = TableConfig(records=options.records, shortlist=options.shortlist), options.budget
+    table = TableConfig(records=options.records, shortlist=options.shortlist, estimator="ridge")
+    budget = options.budget
     with part("open", seconds):
         seen = Inspection.load(options.folder / "seen")
         rows = np.random.default_rng(1).permutation(len(seen.ids))[:min(options.labelled, len(seen.ids) // 10)]
@@ -147,8 +148,8 @@ def choose(options: argparse.Namespace) -> None:
         represent = Representation(table.representation, seen, pool, labelled, budget, 0)
         described = represent(batches)
     with part("fit", seconds):
-        quality = assess(make_estimator(table), described, rewards)
-        reward = TableReward(represent, make_estimator(table).fit(described, rewards),
+        quality = assess(make_estimator(table, represent, 0), described, rewards)
+        reward = TableReward(represent, make_estimator(table, represent, 0).fit(described, rewards),
                              lambda batch: truth(seen.rows(batch)), options.fallbacks,
                              max(1, options.iterations // (options.fallbacks + 1)), searching.caution)
     with part("search", seconds):

@@ -31,7 +31,7 @@ from mgral.agent.gradient import log_prob, sample_batches
 from mgral.agent.policy import Policy
 from mgral.agent.search import Search
 from mgral.config import SearchConfig
-from mgral.inspection import Inspection
+from mgral.inspection import Detections, Inspection
 from mgral.lookup.estimator import InverseDistance
 from mgral.lookup.representation import Representation
 from mgral.lookup.reward import TableReward
@@ -83,7 +83,8 @@ class Case:
         rng = np.random.default_rng(seed)
         self.ids = [f"{row:06d}.jpg" for row in range(pool)]
         embedding = made_up(pool, rng)
-        known = Inspection(tuple(self.ids), embedding, np.zeros((pool, 1, 2), np.float32), (None,) * pool)
+        nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+        known = Inspection(tuple(self.ids), embedding, np.zeros((pool, 1, 2), np.float32), (nothing,) * pool)
         represent = Representation(("mean",), known, self.ids[1:], self.ids[:1], budget, seed)
         records = skewed(embedding, budget, rng)
         worth = (embedding @ rng.normal(size=embedding.shape[1]))[records].mean(1) + 0.1 * rng.normal(size=RECORDS)
