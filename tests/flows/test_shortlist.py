@@ -41,7 +41,7 @@ def shortlisted(quick, tmp_path_factory):
 
 
 def test_table_and_search_see_the_shortlist_and_it_is_made_once(shortlisted):
-    from tasks.table import divided, representation, whole
+    from tasks.source import divided, representation, whole
 
     job, view = shortlisted(30)
     seen, heard = Inspection.load(view), Heard()
@@ -54,12 +54,12 @@ def test_table_and_search_see_the_shortlist_and_it_is_made_once(shortlisted):
     assert heard.lines == ["[mgral 1/2] 30 of 96 images shortlisted."]
     rows = shortlist(seen.embedding, seen.rows(known), 30, derived_seed(0, "shortlist"), uncertainty(seen))
     assert pool == tuple(seen.ids[row] for row in rows)
-    assert len(representation(job, seen)._pool) == 30
+    assert len(representation(job, seen, pool, known, 12)._pool) == 30
 
 
 def test_strategies_of_one_shot_choose_from_the_whole_pool(shortlisted):
     from tasks.search import _by_strategy
-    from tasks.table import divided, whole
+    from tasks.source import divided, whole
 
     job, view = shortlisted(12)
     seen = Inspection.load(view)
@@ -68,7 +68,7 @@ def test_strategies_of_one_shot_choose_from_the_whole_pool(shortlisted):
 
 
 def test_a_shortlist_larger_than_the_pool_is_the_pool(shortlisted):
-    from tasks.table import divided, whole
+    from tasks.source import divided, whole
 
     job, view = shortlisted(1000)
     seen = Inspection.load(view)
