@@ -24,6 +24,7 @@ from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.laboratory import Laboratory
 from mgral.study.opened import Job, open_study
 from mgral.study.progress import current
+from mgral.study.results import RECORD
 from tasks.detector import Trained
 from tasks.engine import step
 from tasks.runs import cycle_run, open_tracker
@@ -157,7 +158,7 @@ def _after_check(chosen: Chosen, settled: Settled) -> Chosen:
     best = int(settled.rewards.argmax()) if len(settled.rewards) else None
     if best is None or settled.rewards[best] <= chosen.checked:
         return chosen
-    return replace(chosen, ids=settled.batches[best], origin="record, after the check")
+    return replace(chosen, ids=settled.batches[best], origin=RECORD)
 
 
 def _iterated(job: Job, search: Search, facts: list[Iteration], save: Callable[[], None]) -> None:

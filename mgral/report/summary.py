@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mgral.study.results import CycleResult, StrategyResult, StudyResult
+from mgral.study.results import RECORD, CycleResult, StrategyResult, StudyResult
 
 HEAD = ("strategy", "cycle", "labelled", "mAP", "AP50", "records", "fall-backs", "LOO R²", "Spearman", "seconds")
 
@@ -40,8 +40,13 @@ def remarks(cycle: CycleResult) -> list[str]:
         return []
     if cycle.value is None:
         return [f"{cycle.verdict} No search was run: the batch is that of {cycle.origin}."]
-    return [cycle.verdict, *([_against_controls(cycle.value, cycle.controls)] if cycle.controls else []),
-            *([_check(cycle.checked, cycle.estimate, cycle.deviation)] if cycle.checked is not None else [])]
+    said = [cycle.verdict]
+    if cycle.controls:
+        said.append(_against_controls(cycle.value, cycle.controls))
+    if cycle.checked is not None:
+        taken = " The table's best record was measured to be worth more and is taken." if cycle.origin == RECORD else ""
+        said.append(_check(cycle.checked, cycle.estimate, cycle.deviation) + taken)
+    return said
 
 
 def comparison(result: StudyResult) -> str:

@@ -10,6 +10,9 @@ from typing import Any
 from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json
 
+RECORD = "record, after the check"
+"""Origin of a batch that took the place of the search's."""
+
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:

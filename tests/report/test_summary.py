@@ -3,7 +3,7 @@
 import pytest
 
 from mgral.report.summary import remarks
-from mgral.study.results import CycleResult
+from mgral.study.results import RECORD, CycleResult
 
 CONTROLS = {"balanced_entropy": 0.31, "best_record": 0.3, "cross_entropy": 0.44, "random": 0.05, "swap": 0.45}
 
@@ -32,6 +32,12 @@ def test_a_tie_is_no_victory():
 def test_a_check_says_whether_the_estimate_stands(measured, says):
     assert remarks(cycle(value=0.45, estimate=0.48, deviation=0.03, checked=measured)) == [
         "Good.", f"one real experiment on its batch: {measured:.3f}, estimated 0.480 ± 0.030: {says}"]
+
+
+def test_it_says_when_a_record_takes_the_place_of_the_searchs_batch():
+    found = cycle(value=0.45, estimate=0.48, deviation=0.03, checked=0.45, origin=RECORD)
+    assert remarks(found)[-1].endswith("the estimate stands. The table's best record was measured to be worth more and "
+                                       "is taken.")
 
 
 def test_without_controls_or_search_or_table():
