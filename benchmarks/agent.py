@@ -4,9 +4,10 @@
 
 Each seed draws its own scenes or splits, trains the cycle's detector, measures a table of experiments as the settings
 say and lets every searcher search it with as many queries. The batches that they choose are then trained on with their
-true labels, all from one seed of chance; the figure is test mAP less that of a random batch. Each seed is a line of
-DIR/agent.jsonl: a run that is interrupted goes on behind the last one. The last line is one JSON object; `ratio` is the
-agent's mean true gain over that of the best of its controls.
+true labels, all from one seed of chance; the figure is test mAP less that of a random batch. `checked`: a real
+experiment on the agent's batch, and the table's best record instead where that was measured to be worth more. Each seed
+is a line of DIR/agent.jsonl: a run that is interrupted goes on behind the last one. The last line is one JSON object;
+`ratio` is the agent's mean true gain over that of the best of its controls.
 """
 
 from __future__ import annotations
@@ -78,12 +79,12 @@ def searched(stage: Stage, records: int, say) -> dict:
     estimator, represent, quality, batches = filled(stage, records)
     reward = TableReward(represent, estimator, _no_experiment, 0, caution=config.search.caution)
     chosen: dict[str, Batch] = {}
-    agents = {"agent": config.search, "agent, polished": polished(config.search),
-              "agent, paper": SearchConfig(**PAPER)}
+    agents = {"agent": config.search, "agent, caution 1": config.search.model_copy(update={"caution": 1.0}),
+              "agent, polished": polished(config.search), "agent, paper": SearchConfig(**PAPER)}
     for name, settings in agents.items():
         judge = TableReward(represent, estimator, _no_experiment, 0, caution=settings.caution)
         search = Search(splits.pool, stage.seen.of(splits.pool).embedding, config.study.budget, judge, settings,
-                        derived_seed(config.seed, name))
+                        derived_seed(config.seed, "agent"))
         for _ in search:
             pass
         chosen[name] = search.choose().ids
@@ -92,13 +93,18 @@ def searched(stage: Stage, records: int, say) -> dict:
     queries = config.search.iterations * config.search.batches_per_iteration + config.search.polish
     controls = compare(reward.estimate, splits.pool, heuristic, batches, queries, config.seed)
     chosen |= {name: control.ids for name, control in controls.items()}
+    measured = {name: rewarded(stage, chosen[name]) for name in agents}
+    best = int(estimator.rewards.argmax())
+    chosen |= {f"{name}, checked": chosen[name] if measured[name] >= estimator.rewards[best] else batches[best]
+               for name in agents}
     value = dict(zip(chosen, reward.estimate(list(chosen.values())).tolist(), strict=True))
     truth = {batch: true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in set(chosen.values())}
     gain = {name: truth[batch] - truth[chosen["random"]] for name, batch in chosen.items()}
     if say:
         say(f"seed {config.seed}: {quality}; "
             + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in chosen))
-    return {"loo_r2": quality.loo_r2, "spearman": quality.spearman, "value": value, "gain": gain}
+    return {"loo_r2": quality.loo_r2, "spearman": quality.spearman, "value": value, "gain": gain,
+            "measured": {**measured, "best_record": float(estimator.rewards[best])}}
 
 
 def polished(settings: SearchConfig) -> SearchConfig:
@@ -118,13 +124,18 @@ def filled(stage: Stage, records: int) -> tuple[Estimator, Representation, Quali
         seen, pool, known, size = stage.part_seen, stage.held, stage.part, len(stage.held) // 2
         told = _described(config, seen.of(sorted(splits.labelled)), pool, known, size)
     design = design_batches(TableConfig(records=records, design=table.design), seen, pool, known, size, config.seed)
-    measure = {"semisupervised": semisupervised, "student": student, "labelled": played}[table.source]
-    curves = [measure(stage, batch, 0)["curve"][-table.average:] for batch in design]
-    sign = -1 if table.reward in LOSSES else 1
-    rewards = np.array([sign * np.mean([one[table.reward] for one in curve]) for curve in curves])
+    rewards = np.array([rewarded(stage, batch) for batch in design])
     described, unlearned = told(design), make_estimator(table, told, config.seed)
     quality = Quality.of(rewards, leave_one_out(unlearned, described, rewards))
     return unlearned.fit(described, rewards), represent, quality, design
+
+
+def rewarded(stage: Stage, batch: Batch) -> float:
+    """What one experiment says that a batch is worth."""
+    table = stage.config.table
+    measure = {"semisupervised": semisupervised, "student": student, "labelled": played}[table.source]
+    curve = measure(stage, batch, 0)["curve"][-table.average:]
+    return (-1 if table.reward in LOSSES else 1) * float(np.mean([one[table.reward] for one in curve]))
 
 
 def _described(config: Config, seen, pool, known, budget: int) -> Representation:

@@ -254,7 +254,16 @@ class TableConfig(Section):
         if list(self.rungs) != sorted({*self.rungs}) or any(one >= self.measurements for one in self.rungs):
             raise ValueError(f"expected rungs that rise and lie before the last of {self.measurements} measurements, "
                              f"got {list(self.rungs)}")
+        whole = self.records if self.design != "sequential" else -(-self.records // 2)
+        for _ in self.rungs:
+            whole = -(-whole // 2)
+        if self.rungs and whole < 3:
+            raise ValueError("expected rungs that leave at least 3 whole trainings to judge the others by, got "
+                             f"{whole} of {self.records} records; measure more, or stop less often")
         if self.source == "labelled":
+            if self.history:
+                raise ValueError("expected no history with the source labelled, got true: each cycle plays another "
+                                 "part of the labels")
             if self.fallback_cap:
                 raise ValueError(f"expected a fallback_cap of 0 with the source labelled, got {self.fallback_cap}: "
                                  "nobody knows the true labels of the batches that a search draws")

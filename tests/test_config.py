@@ -94,6 +94,9 @@ def test_an_error_needs_a_problem():
     ("{measurements: 4, rungs: [2, 1]}", "expected rungs that rise and lie before the last of 4 measurements, got "
                                         "[2, 1]"),
     ("{measurements: 2, rungs: [2]}", "expected rungs that rise and lie before the last of 2 measurements, got [2]"),
+    ("{records: 8, measurements: 4, rungs: [1, 2]}", "expected rungs that leave at least 3 whole trainings to "
+                                                     "judge the others by, got 2 of 8 records"),
+    ("{source: labelled, history: true}", "expected no history with the source labelled, got true"),
     ("{source: labelled}", "expected a fallback_cap of 0 with the source labelled, got 2: nobody knows"),
     ("{source: labelled, fallback_cap: 0}", "expected a representation of histogram, uncertainty, diversity with the "
                                             "source labelled, got mean, histogram"),

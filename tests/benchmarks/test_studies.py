@@ -66,8 +66,13 @@ def test_the_agent_study_sets_every_searcher_beside_random(studies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agent, "PAPER", patched)
         found = agent.searched(stage, 5, None)
-    assert set(found["gain"]) == set(found["value"]) == {"agent", "agent, polished", "agent, paper", "swap", "random",
-                                                         "cross_entropy", "balanced_entropy", "best_record"}
+    agents = {"agent", "agent, caution 1", "agent, polished", "agent, paper"}
+    assert set(found["gain"]) == set(found["value"]) == {
+        *agents, *(f"{name}, checked" for name in agents), "swap", "random", "cross_entropy", "balanced_entropy",
+        "best_record"}
+    for name in agents:
+        kept = found["measured"][name] >= found["measured"]["best_record"]
+        assert found["value"][f"{name}, checked"] == found["value"][name] or not kept
     assert found["gain"]["random"] == 0
     assert found["value"]["swap"] >= max(found["value"][name] for name in ("balanced_entropy", "best_record"))
     table = agent.summary([{"seed": 0, **found}, {"seed": 1, **found}])
