@@ -20,7 +20,7 @@ def planned_work(job: Job) -> Counter[str]:
     work = Counter(train=config.training.steps * detectors, test=len(splits.test) * detectors,
                    inspect=(len(splits.pool) + len(splits.labelled)) * study.cycles * len(strategies))
     if "mgral" in strategies:
-        experiments = config.table.records + config.table.repeats + config.search.check
+        experiments = config.table.records + min(config.table.repeats, config.table.records) + config.search.check
         work.update(experiment=experiments * study.cycles,
                     search=config.search.iterations * study.cycles)
         work["true gain"] = study.true_gains * study.cycles

@@ -113,6 +113,8 @@ class _Filling:
             records = self._measured(batches, advance)
             while config.design == "sequential" and len(batches) < config.records:
                 wanted = self._next(records, batches, min(ROUND, config.records - len(batches)))
+                if not wanted:  # a pool hardly larger than the budget has no further batches
+                    break
                 records += self._measured(wanted, advance)
                 batches += wanted
             records += self._measured(batches[:config.repeats], advance, repeat=1)
@@ -160,7 +162,8 @@ class _Filling:
         unlearned, known = learn_from(self.job, table, self.laboratory, self.source, records)
         drawn = self._designed(CANDIDATES, "spread", f"round {len(batches)}")
         candidates = [one for one in dict.fromkeys(drawn) if one not in set(batches)]
-        return next_batches(_described(self.job, self.source), known.teach(unlearned), candidates, count)
+        return next_batches(_described(self.job, self.source), known.teach(unlearned), candidates,
+                            min(count, len(candidates)))
 
     def _designed(self, count: int, design: str, name: str) -> list[Batch]:
         source, seed = self.source, derived_seed(self.job.config.seed, name, self.laboratory.snapshot)
@@ -201,9 +204,8 @@ def _true_rank(job: Job, trained: Trained, table: Table, seen: Inspection, estim
     source, count = true_source(job, trained, seen), job.config.study.true_gains
     settings = job.config.table.model_copy(update={"design": "spread", "records": 2 * count + len(measured)})
     seed = derived_seed(job.config.seed, "true gains", trained.snapshot)
-    batches = [one for one in dict.fromkeys(design_batches(settings, seen, source.pool, source.labelled, source.budget,
-                                                               seed))
-               if one not in measured][:count]
+    drawn = design_batches(settings, seen, source.pool, source.labelled, source.budget, seed)
+    batches = [one for one in dict.fromkeys(drawn) if one not in measured][:count]
     laboratory = open_laboratory(job, trained, table, source)
     with current.get().phase(f"{job.title} true gains", "true gain", len(batches)) as advance:
         gains = {}

@@ -31,6 +31,8 @@ def next_batches(represent: Callable, estimator: Estimator, candidates: Sequence
     """
     if len(candidates) < count:
         raise ValueError(f"expected at least {count} candidates, got {len(candidates)}")
+    if not count:
+        return []
     believer, described = copy.deepcopy(estimator), represent(candidates)
     chosen: list[int] = []
     for turn in range(count):
