@@ -23,7 +23,7 @@ import numpy as np
 from reward_records import Batch, Stage, played, semisupervised, staged, student, true_gain
 
 from mgral.agent.search import Search
-from mgral.config import Config, SearchConfig, TableConfig, read_config
+from mgral.config import Config, SearchConfig, TableConfig
 from mgral.lookup.controls import compare
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
@@ -31,6 +31,7 @@ from mgral.lookup.heuristic import balanced_entropy
 from mgral.lookup.quality import Quality, leave_one_out
 from mgral.lookup.representation import Representation
 from mgral.lookup.reward import TableReward
+from mgral.params import read_config
 from mgral.study.fingerprint import derived_seed
 
 PAPER = {"iterations": 1920, "batches_per_iteration": 1, "lr": 3.5e-4, "baseline": "paper", "entropy_weight": 0.0,

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from mgral.config import Config, read_config
+from mgral.config import Config
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.formats import load_dataset
 from mgral.data.images import ImageStore
@@ -29,6 +29,7 @@ from mgral.detection.building import build_detector
 from mgral.detection.evaluation import evaluate
 from mgral.detection.inspecting import detect
 from mgral.detection.training import train
+from mgral.params import read_config
 from mgral.strategies import PoolView, choose
 
 GOAL = 1.1

@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from mgral.config import Config, read_config
+from mgral.config import Config
 from mgral.data.dataset import Dataset
 from mgral.data.formats import load_dataset
 from mgral.data.synthetic import write_scenes
 from mgral.detection.detector import Detector
 from mgral.detection.presets import tiny
+from mgral.params import read_config
 
 ROOT = Path(__file__).parents[1]
 IMAGE_SIZE = 128

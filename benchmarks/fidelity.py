@@ -22,7 +22,7 @@ from common import hardware
 from reward import Measurements, lengths
 from reward_records import measurements, run, staged
 
-from mgral.config import read_config
+from mgral.params import read_config
 
 GOAL = 0.9
 QUARTER = 0.25

@@ -13,19 +13,23 @@ import argparse
 import itertools
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from reward_records import Batch, Stage, staged
+from reward_records import MEASUREMENTS, Batch, Stage, staged
 
-from mgral.config import TableConfig, read_config
+from mgral.config import TableConfig
 from mgral.lookup.estimator import make_estimator
+from mgral.lookup.fidelity import better_half, settle
 from mgral.lookup.images import class_mass, detection_entropy
 from mgral.lookup.quality import loo_r2, spearman
 from mgral.lookup.representation import Representation
 from mgral.lookup.sequential import ROUND, next_batches
+from mgral.lookup.store import Record
+from mgral.params import read_config
 
 FIGURES = ("map", "ap50", "soft_ap", "loss", "balanced_loss")
 LOSSES = ("loss", "balanced_loss")
@@ -37,14 +41,17 @@ REPRESENTATIONS = {
     "histogram, uncertainty, diversity": ("histogram", "uncertainty", "diversity"),
     "mean, histogram, uncertainty, diversity": ("mean", "histogram", "uncertainty", "diversity")}
 ESTIMATORS = ("inverse_distance", "ridge", "gp", "ensemble")
-SLOW = ("mean", "histogram", "uncertainty", "diversity")
-"""The representation that the ensemble is tried on, with the class-balanced loss, for its leave-one-out figures take
-minutes; it sees the images themselves beside it."""
+DEFAULT = ("mean", "histogram", "uncertainty", "diversity")
+"""The default representation."""
+WHITENINGS = ("columns", "blocks")
 TABLES = (("semisupervised", "random"), ("semisupervised", "spread"), ("student", "spread"),
           ("student, long", "spread"), ("labelled", "spread"))
 RESAMPLES = 400
 DRAWS = 8
 """Tables drawn to compare a sequential design with."""
+WAYS = {"24 whole": (24, (), 1), "12 whole": (12, (), 1), "12 with two seeds": (12, (), 2),
+        "32, half stopped at half": (32, (2,), 1), "38, half stopped at a quarter": (38, (1,), 1)}
+"""Batches, rungs (of four measurements) and seeds: what a table's cost of 24 trainings may be spent on, and half."""
 
 
 class Measurements:
@@ -91,23 +98,23 @@ def estimates(stage: Stage, found: Measurements, config: TableConfig) -> list[di
     """Leave-one-out and held-out figures of every table × reward × representation × estimator."""
     truth, held = found.true_gain(), found.batches("truth")
     rows = []
-    for (source, design), (name, blocks) in itertools.product(TABLES, REPRESENTATIONS.items()):
+    for (source, design), (name, blocks), whitening in itertools.product(TABLES, REPRESENTATIONS.items(), WHITENINGS):
         if (source == "labelled" and "mean" in blocks) or not found.rows(f"{source}/{design}"):
             continue
         batches = found.batches(f"{source}/{design}")
-        recorded, asked = described(stage, source, blocks)
+        recorded, asked = described(stage, source, blocks, whitening)
         learned, queries = recorded(batches), asked(held)
         for estimator, figure in itertools.product(ESTIMATORS, FIGURES):
-            if estimator == "ensemble" and (design, blocks, figure) != ("spread", SLOW, "balanced_loss"):
+            if estimator == "ensemble" and (whitening == "blocks" or source == "labelled"):
                 continue
-            average = AVERAGE
-            rewards = found.values(f"{source}/{design}", figure, 0, average)
+            rewards = found.values(f"{source}/{design}", figure, 0, AVERAGE)
             settings = config.model_copy(update={"estimator": estimator, "representation": blocks})
             unlearned = make_estimator(settings, recorded, 0)
             left = unlearned.left_out(learned, rewards)
             value = make_estimator(settings, recorded, 0).fit(learned, rewards).predict(queries).value
             rows.append({"source": source, "design": design, "reward": figure, "representation": name,
-                         "estimator": estimator, "records": len(rewards), "loo_r2": loo_r2(rewards, left.value),
+                         "whitening": whitening, "estimator": estimator, "records": len(rewards),
+                         "loo_r2": loo_r2(rewards, left.value),
                          "loo_spearman": spearman(rewards, left.value), "true": spearman(truth, value),
                          "error": bootstrap(truth, value)})
     return rows
@@ -149,14 +156,14 @@ def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]
     Means over draws of what a table begins with; the error is that of their paired difference.
     """
     truth, held, rows = found.true_gain(), found.batches("truth"), []
-    represent = described(stage, "semisupervised", SLOW)[0]
+    represent = described(stage, "semisupervised", DEFAULT)[0]
     queries = represent(held)
     for source, estimator, size in itertools.product(("semisupervised", "student"), ("ridge", "gp"), (16, 24)):
         batches, rewards = found.batches(f"{source}/spread"), found.values(f"{source}/spread", "balanced_loss")
         number, rng, gaps = {batch: row for row, batch in enumerate(batches)}, np.random.default_rng(0), []
 
         def taught(kept: list[int], name=estimator, batches=batches, rewards=rewards):
-            settings = config.model_copy(update={"estimator": name, "representation": SLOW})
+            settings = config.model_copy(update={"estimator": name, "representation": DEFAULT})
             return make_estimator(settings, represent, 0).fit(represent([batches[row] for row in kept]), rewards[kept])
 
         for _ in range(DRAWS):
@@ -173,14 +180,67 @@ def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]
     return rows
 
 
-def described(stage: Stage, source: str, blocks: tuple[str, ...]) -> tuple[Representation, Representation]:
+def spent(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
+    """Held-out figures of tables that cost as much as 24 whole trainings, each spent in another way.
+
+    Means over draws of the batches from the spread design's; the error is that of the paired difference to 24 whole
+    trainings. Class-balanced loss at the last measurement, for it is what a rung looks at.
+    """
+    truth, held, rows = found.true_gain(), found.batches("truth"), []
+    represent = described(stage, "semisupervised", DEFAULT)[0]
+    queries = represent(held)
+    for source, estimator in itertools.product(("semisupervised", "student"), ("ridge", "gp")):
+        settings = config.model_copy(update={"estimator": estimator, "representation": DEFAULT, "average": 1,
+                                             "measurements": MEASUREMENTS, "reward": "balanced_loss"})
+        first, again = (found.rows(f"{source}/spread", repeat) for repeat in range(2))
+        rng, reached = np.random.default_rng(0), {name: [] for name in WAYS}
+        for _ in range(DRAWS):
+            order = rng.permutation(len(first)).tolist()
+            for name, (count, rungs, repeats) in WAYS.items():
+                if repeats > 1 and len(again) < len(first):
+                    continue
+                records = [whole(line) for line in (first[row] for row in order[:count])]
+                left, stopped = records, []
+                for rung in rungs:
+                    going = better_half([cut(one, rung) for one in left], settings)
+                    kept = {one.image_ids for one in going}
+                    stopped += [cut(one, rung) for one in left if one.image_ids not in kept]
+                    left = [one for one in left if one.image_ids in kept]
+                others = [whole(again[row], 1) for row in order[:count]] if repeats > 1 else []
+                settled = settle([*stopped, *left, *others], settings)
+                learned = make_estimator(settings, represent, 0).fit(represent(settled.batches), settled.rewards,
+                                                                     settled.noise)
+                reached[name].append(spearman(truth, learned.predict(queries).value))
+        plain = np.array(reached["24 whole"])
+        rows += [{"source": source, "estimator": estimator, "spent on": name, "true": np.mean(one),
+                  "gain": np.mean(one - plain), "error": (one - plain).std(ddof=1) / DRAWS**0.5}
+                 for name, one in ((name, np.array(one)) for name, one in reached.items() if one)]
+    return rows
+
+
+def whole(line: dict, repeat: int = 0) -> Record:
+    """The measurements of a line as a record of the table."""
+    end = line["curve"][-1]
+    return Record(fingerprint=f"{line['key']}", scope="", study="", strategy="", cycle=1, snapshot="", origin="design",
+                  image_ids=tuple(line["batch"]), seed=repeat, labelled=0, map=end["map"], ap50=end["ap50"],
+                  balanced_loss=end["balanced_loss"], loss=end["loss"], per_class={}, seconds=line["seconds"],
+                  steps=end["step"], code="", repeat=repeat, curve=tuple(line["curve"]))
+
+
+def cut(record: Record, rung: int) -> Record:
+    """The same, stopped after so many measurements."""
+    return replace(record, curve=record.curve[:rung], steps=record.curve[rung - 1]["step"])
+
+
+def described(stage: Stage, source: str, blocks: tuple[str, ...],
+              whitening: str = "columns") -> tuple[Representation, Representation]:
     """How a source's batches are described, and how those of the pool are."""
     splits, budget = stage.splits, stage.config.study.budget
-    asked = Representation(blocks, stage.seen, splits.pool, splits.labelled, budget, 0)
+    asked = Representation(blocks, stage.seen, splits.pool, splits.labelled, budget, 0, whitening)
     if source != "labelled":
         return asked, asked
     view = stage.part_seen.of(sorted(splits.labelled))
-    return Representation(blocks, view, stage.held, stage.part, len(stage.held) // 2, 0), asked
+    return Representation(blocks, view, stage.held, stage.part, len(stage.held) // 2, 0, whitening), asked
 
 
 def bootstrap(one: np.ndarray, other: np.ndarray) -> float:
@@ -204,7 +264,8 @@ def main() -> None:
         found = Measurements(options.out / f"{seed}.jsonl")
         tables = {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found,
                                                                                                config.table),
-                  "rounds": rounds(stage, found, config.table), "lengths": lengths(found)}
+                  "rounds": rounds(stage, found, config.table), "spent": spent(stage, found, config.table),
+                  "lengths": lengths(found)}
         (options.out / f"{seed}.json").write_text(json.dumps(tables, indent=1))
         for name, rows in tables.items() if not options.json else ():
             print(f"\n## {name}, seed {seed}\n\n{markdown(rows)}")

@@ -12,6 +12,7 @@ that is interrupted goes on behind the last one. `benchmarks/reward.py` reads th
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -22,7 +23,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 
-from mgral.config import Config, TableConfig, read_config
+from mgral.config import Config, TableConfig
 from mgral.data.dataset import Boxes, Dataset, ImageId
 from mgral.data.formats import load_dataset
 from mgral.data.images import ImageStore
@@ -34,6 +35,7 @@ from mgral.detection.inspecting import inspect
 from mgral.detection.training import train
 from mgral.inspection import Inspection
 from mgral.lookup.design import design_batches
+from mgral.params import read_config
 from mgral.semisup.experiment import Measured, measure, run_experiment
 from mgral.study.fingerprint import derived_seed
 
@@ -137,20 +139,20 @@ def measurements(stage: Stage) -> Iterator[tuple[str, Batch, Callable[[], dict]]
     for number, batch in enumerate(held):
         for repeat in range(2):
             yield f"truth/{number}/{repeat}", batch, lambda b=batch, r=repeat: true_gain(stage, b, r)
-    for number, batch in enumerate(held):
-        yield f"direct/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0)
-    for design, batches in designs.items():
-        for number, batch in enumerate(batches):
-            for repeat in range(2 if number < TWICE else 1):
-                yield (f"semisupervised/{design}/{number}/{repeat}", batch,
-                       lambda b=batch, r=repeat: semisupervised(stage, b, r))
-    for number, batch in enumerate(designs["spread"]):
-        yield f"student/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0)
-        yield f"student, long/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0, LONG)
     of_labelled = design_batches(TableConfig(records=RECORDS, design="spread"), stage.part_seen, stage.held, stage.part,
                                  len(stage.held) // 2, seed)
+    for repeat, (number, batch) in itertools.product(range(2), enumerate(designs["spread"])):
+        yield f"student/spread/{number}/{repeat}", batch, lambda b=batch, r=repeat: student(stage, b, r)
     for number, batch in enumerate(of_labelled):
         yield f"labelled/spread/{number}/0", batch, lambda b=batch: played(stage, b, 0)
+    for number, batch in enumerate(held):
+        yield f"direct/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0)
+    for repeat, (design, batches) in itertools.product(range(2), designs.items()):
+        for number, batch in enumerate(batches[:TWICE] if repeat else batches):
+            yield (f"semisupervised/{design}/{number}/{repeat}", batch,
+                   lambda b=batch, r=repeat: semisupervised(stage, b, r))
+    for number, batch in enumerate(designs["spread"]):
+        yield f"student, long/spread/{number}/0", batch, lambda b=batch: student(stage, b, 0, LONG)
     for number, batch in enumerate(designs["spread"]):
         yield f"long/spread/{number}/0", batch, lambda b=batch: semisupervised(stage, b, 0, LONG)
 

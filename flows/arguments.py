@@ -36,8 +36,8 @@ def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None 
     Raises:
         ConfigError: the settings cannot be used, or the study has no such strategy or cycle.
     """
-    from mgral.config import read_config
     from mgral.errors import ConfigError
+    from mgral.params import read_config
 
     config = read_config(params)
     study = config.study

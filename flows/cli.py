@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from flows.arguments import guarded, job_of, parser
 from mgral import __version__
-from mgral.config import with_options
+from mgral.params import with_options
 from mgral.study.progress import current
 
 if TYPE_CHECKING:

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from mgral.config import Config, read_config
+from mgral.config import Config
 from mgral.errors import ConfigError, MgralError
+from mgral.params import read_config
 
 SHIPPED = [Path("params.yaml"), *sorted(Path("examples").glob("*.yaml"))]
 
