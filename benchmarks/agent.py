@@ -4,26 +4,30 @@
 
 Each seed draws its own scenes or splits, trains the cycle's detector, measures a table of experiments as the settings
 say and lets every searcher search it with as many queries. The batches that they choose are then trained on with their
-true labels, all from one seed of chance; the figure is test mAP less that of a random batch. `checked`: a real
-experiment on the agent's batch, and the table's best record instead where that was measured to be worth more. Each seed
-is a line of DIR/agent.jsonl: a run that is interrupted goes on behind the last one. The last line is one JSON object;
-`ratio` is the agent's mean true gain over that of the best of its controls.
+true labels, all from one seed of chance; the figure is test mAP less the mean of four random batches. `checked`: a real
+experiment on the agent's batch, and of all that was measured the best. `measured_best`: the best of the table, as
+measured, and of a table of six records more; `best_record`: as estimated. Each seed is a line of DIR/agent.jsonl: a run
+that is interrupted goes on behind the last one. The last line is one JSON object; `ratio` is the agent's mean true gain
+over that of the best of its controls.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import os
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from reward_records import Batch, Stage, played, semisupervised, staged, student, true_gain
+from reward_records import Batch, Stage, semisupervised, staged, student, true_gain
 
 from mgral.agent.search import Search
-from mgral.config import Config, SearchConfig, TableConfig
+from mgral.config import SearchConfig, TableConfig
 from mgral.lookup.controls import compare
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
@@ -38,6 +42,10 @@ PAPER = {"iterations": 1920, "batches_per_iteration": 1, "lr": 3.5e-4, "baseline
          "caution": 0.0, "pool_order": "id", "polish": 0}
 """The printed agent, with as many queries as the default."""
 LOSSES = ("loss", "balanced_loss")
+ASKED = 6
+"""Experiments that `agent, asking` may ask for on its most promising batches, and that a table of more is larger by."""
+RANDOM = 4
+"""Random batches whose mean true gain the others are compared with."""
 
 
 def main() -> None:
@@ -51,6 +59,9 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     config = read_config(options.params)
+    if config.table.source == "labelled":
+        parser.error("expected table.source semisupervised or student, got labelled, which cannot measure the pool's "
+                     "batches")
     path = options.out / "agent.jsonl"
     options.out.mkdir(parents=True, exist_ok=True)
     done = {one["seed"] for one in read(path)}
@@ -75,37 +86,61 @@ def read(path: Path) -> list[dict]:
 
 
 def searched(stage: Stage, records: int, say) -> dict:
-    """What every searcher chose from one table: estimates less their deviation, and true gains over a random batch."""
-    config, splits = stage.config, stage.splits
-    estimator, represent, quality, batches = filled(stage, records)
-    reward = TableReward(represent, estimator, _no_experiment, 0, caution=config.search.caution)
-    chosen: dict[str, Batch] = {}
-    agents = {"agent": config.search, "agent, caution 1": config.search.model_copy(update={"caution": 1.0}),
-              "agent, polished": polished(config.search), "agent, paper": SearchConfig(**PAPER)}
-    for name, settings in agents.items():
-        judge = TableReward(represent, estimator, _no_experiment, 0, caution=settings.caution)
-        search = Search(splits.pool, stage.seen.of(splits.pool).embedding, config.study.budget, judge, settings,
-                        derived_seed(config.seed, "agent"))
-        for _ in search:
-            pass
-        chosen[name] = search.choose().ids
-    heuristic = tuple(sorted(balanced_entropy(stage.seen, splits.pool, splits.labelled, config.study.budget,
+    """What every searcher chose from one table: estimates less their deviation, and true gains over random batches."""
+    config, splits, budget = stage.config, stage.splits, stage.config.study.budget
+    worth = cache(partial(rewarded, stage))
+    estimator, represent, quality, batches = filled(stage, records, worth)
+    found = {name: _search(stage, settings, TableReward(
+        represent, copy.deepcopy(estimator), worth, cap, settings.iterations // (cap + 1),
+        settings.caution, "promise")) for name, (settings, cap) in agents(config.search).items()}
+    chosen = {name: batch for name, (batch, _) in found.items()}
+    measured = {name: worth(batch) for name, batch in chosen.items()}
+    for name, (batch, asked) in found.items():
+        tried = [*batches, *(one for one, _ in asked), batch]
+        values = [*estimator.rewards, *(value for _, value in asked), measured[name]]
+        chosen[f"{name}, checked"] = measured_best(tried[::-1], values[::-1])
+    for name, table in (("measured_best", batches), ("measured_best of more", batches_of(stage, records + ASKED))):
+        chosen[name] = measured_best(table, [worth(batch) for batch in table])
+    heuristic = tuple(sorted(balanced_entropy(stage.seen, splits.pool, splits.labelled, budget,
                                               np.random.default_rng(config.seed))))
     queries = config.search.iterations * config.search.batches_per_iteration + config.search.polish
+    reward = TableReward(represent, estimator, _no_experiment, 0, caution=config.search.caution)
     controls = compare(reward.estimate, splits.pool, heuristic, batches, queries, config.seed)
-    chosen |= {name: control.ids for name, control in controls.items()}
-    measured = {name: rewarded(stage, chosen[name]) for name in agents}
-    best = int(estimator.rewards.argmax())
-    chosen |= {f"{name}, checked": chosen[name] if measured[name] >= estimator.rewards[best] else batches[best]
-               for name in agents}
+    chosen |= {name: control.ids for name, control in controls.items() if name != "random"}
     value = dict(zip(chosen, reward.estimate(list(chosen.values())).tolist(), strict=True))
-    truth = {batch: true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in set(chosen.values())}
-    gain = {name: truth[batch] - truth[chosen["random"]] for name, batch in chosen.items()}
+    value["random"] = controls["random"].value
+    truth = {batch: true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in {*chosen.values()}}
+    rng, ids = np.random.default_rng([config.seed, 1]), np.array(sorted(splits.pool))
+    drawn = [tuple(sorted(rng.choice(ids, budget, replace=False).tolist())) for _ in range(RANDOM)]
+    level = np.mean([true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in drawn])
+    gain = {name: truth[batch] - level for name, batch in chosen.items()} | {"random": 0.0}
     if say:
         say(f"seed {config.seed}: {quality}; "
-            + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in chosen))
+            + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in gain))
     return {"loo_r2": quality.loo_r2, "spearman": quality.spearman, "value": value, "gain": gain,
-            "measured": {**measured, "best_record": float(estimator.rewards[best])}}
+            "measured": {**measured, "best_record": float(estimator.rewards.max())},
+            "asked": {name: [value for _, value in asked] for name, (_, asked) in found.items() if asked}}
+
+
+def agents(settings: SearchConfig) -> dict[str, tuple[SearchConfig, int]]:
+    """The searches that are compared, and how many experiments each may ask for on its way."""
+    return {"agent": (settings, 0), "agent, caution 1": (settings.model_copy(update={"caution": 1.0}), 0),
+            "agent, polished": (polished(settings), 0), "agent, paper": (SearchConfig(**PAPER), 0),
+            "agent, asking": (settings, ASKED)}
+
+
+def _search(stage: Stage, settings: SearchConfig, judge: TableReward) -> tuple[Batch, list[tuple[Batch, float]]]:
+    """The batch chosen and the experiments asked for."""
+    pool = stage.splits.pool
+    search = Search(pool, stage.seen.of(pool).embedding, stage.config.study.budget, judge, settings,
+                    derived_seed(stage.config.seed, "agent"))
+    for _ in search:
+        pass
+    return search.choose().ids, judge.fallbacks
+
+
+def measured_best(batches: Sequence[Batch], rewards: Sequence[float]) -> Batch:
+    return batches[int(np.argmax(rewards))]
 
 
 def polished(settings: SearchConfig) -> SearchConfig:
@@ -115,32 +150,32 @@ def polished(settings: SearchConfig) -> SearchConfig:
                                        "polish": rounds * settings.batches_per_iteration})
 
 
-def filled(stage: Stage, records: int) -> tuple[Estimator, Representation, Quality, list[Batch]]:
+def filled(stage: Stage, records: int,
+           worth: Callable[[Batch], float]) -> tuple[Estimator, Representation, Quality, list[Batch]]:
     """An estimator taught by a table of so many records, how batches are described to it, and what it is worth."""
-    config, splits = stage.config, stage.splits
-    table, budget = config.table, config.study.budget
-    represent = _described(config, stage.seen, splits.pool, splits.labelled, budget)
-    told, seen, pool, known, size = represent, stage.seen, splits.pool, splits.labelled, budget
-    if table.source == "labelled":
-        seen, pool, known, size = stage.part_seen, stage.held, stage.part, len(stage.held) // 2
-        told = _described(config, seen.of(sorted(splits.labelled)), pool, known, size)
-    design = design_batches(TableConfig(records=records, design=table.design), seen, pool, known, size, config.seed)
-    rewards = np.array([rewarded(stage, batch) for batch in design])
-    described, unlearned = told(design), make_estimator(table, told, config.seed)
+    config, splits, table = stage.config, stage.splits, stage.config.table
+    represent = Representation(table.representation, stage.seen, splits.pool, splits.labelled, config.study.budget,
+                               config.seed, table.whitening)
+    design = batches_of(stage, records)
+    rewards = np.array([worth(batch) for batch in design])
+    described, unlearned = represent(design), make_estimator(table, represent, config.seed)
     quality = Quality.of(rewards, leave_one_out(unlearned, described, rewards))
     return unlearned.fit(described, rewards), represent, quality, design
+
+
+def batches_of(stage: Stage, records: int) -> list[Batch]:
+    """The batches that a table measures."""
+    config, splits = stage.config, stage.splits
+    settings = TableConfig(records=records, design=config.table.design)
+    return design_batches(settings, stage.seen, splits.pool, splits.labelled, config.study.budget, config.seed)
 
 
 def rewarded(stage: Stage, batch: Batch) -> float:
     """What one experiment says that a batch is worth."""
     table = stage.config.table
-    measure = {"semisupervised": semisupervised, "student": student, "labelled": played}[table.source]
+    measure = {"semisupervised": semisupervised, "student": student}[table.source]
     curve = measure(stage, batch, 0)["curve"][-table.average:]
     return (-1 if table.reward in LOSSES else 1) * float(np.mean([one[table.reward] for one in curve]))
-
-
-def _described(config: Config, seen, pool, known, budget: int) -> Representation:
-    return Representation(config.table.representation, seen, pool, known, budget, config.seed, config.table.whitening)
 
 
 def _no_experiment(batch: Batch) -> float:
