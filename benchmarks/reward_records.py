@@ -16,7 +16,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -109,7 +109,19 @@ def staged(config: Config, data: Path | None, folder: Path) -> Stage:
         write_scenes(config.data.synthetic, folder / "scenes", config.seed)
     dataset = load_dataset(config.data, data or folder / "scenes").dataset
     store = ImageStore.open(dataset, config.detector.image_size, folder / "cache")
-    splits = draw_splits(dataset, config.data, config.seed)
+    return _stage(config, dataset, store, draw_splits(dataset, config.data, config.seed), folder)
+
+
+def advanced(stage: Stage, annotated: Batch, folder: Path) -> Stage:
+    """The next cycle: with these images labelled too, and detectors of its own."""
+    splits, more = stage.splits, {*annotated}
+    folder.mkdir(parents=True, exist_ok=True)
+    return _stage(stage.config, stage.dataset, stage.store, replace(
+        splits, labelled=tuple(sorted({*splits.labelled} | more)),
+        pool=tuple(one for one in splits.pool if one not in more)), folder)
+
+
+def _stage(config: Config, dataset: Dataset, store: ImageStore, splits: Splits, folder: Path) -> Stage:
     shuffled = np.random.default_rng(config.seed).permutation(splits.labelled)
     part = tuple(sorted(str(one) for one in shuffled[:len(shuffled) // 2]))
     ids = tuple(sorted(splits.labelled + splits.pool))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     represent = representation(job, seen, pool, labelled, config.study.budget)
     reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory, "fallback"), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
-                         state=before.get("reward"))
+                         fallback=config.table.fallback, state=before.get("reward"))
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
     facts = [Iteration(**one) for one in before["facts"]]
@@ -147,18 +147,22 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     chosen = Chosen(choice.ids, choice.origin, value, float(foretold.value[0]), float(foretold.deviation[0]),
                     checked, {name: one.value for name, one in controls.items()},
                     {name: one.ids for name, one in controls.items()}, len(reward.fallbacks), spent, remark)
-    return (chosen if checked is None else _after_check(chosen, settle(records, config.table))), facts
+    if checked is None:
+        return chosen, facts
+    return _after_check(chosen, settle(records, config.table), reward.fallbacks), facts
 
 
-def _after_check(chosen: Chosen, settled: Settled) -> Chosen:
-    """The batch that was checked, or the table's best record where that was measured to be worth more.
+def _after_check(chosen: Chosen, settled: Settled, fallbacks: Sequence[tuple[tuple[ImageId, ...], float]]) -> Chosen:
+    """The batch that was checked, or the best of all records where that was measured to be worth more.
 
-    A search finds the places where the estimator is too hopeful; measurements are alike for both.
+    A search finds the places where the estimator is too hopeful; measurements are alike for both. Fall-backs are
+    records by now; repeats of a batch count with their mean.
     """
-    best = int(settled.rewards.argmax()) if len(settled.rewards) else None
-    if best is None or settled.rewards[best] <= chosen.checked:
-        return chosen
-    return replace(chosen, ids=settled.batches[best], origin=RECORD)
+    count = np.bincount(settled.groups)
+    means = np.bincount(settled.groups, settled.rewards) / count
+    worth = dict(zip(settled.batches, means[settled.groups].tolist(), strict=True)) | dict(fallbacks)
+    best = max(worth, key=worth.get)
+    return chosen if worth[best] <= chosen.checked else replace(chosen, ids=best, origin=RECORD)
 
 
 def _iterated(job: Job, search: Search, facts: list[Iteration], save: Callable[[], None]) -> None:

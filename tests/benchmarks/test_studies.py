@@ -60,6 +60,39 @@ def test_the_reward_study_reads_them(studies):
     assert len(ends) == 5
 
 
+def test_tables_of_equal_cost_are_set_against_whole_trainings(studies):
+    _, reward, _, stage, folder, _ = studies
+    ways = {"24 whole": (5, (), 1), "two seeds": (3, (), 2), "stopped": (5, (2,), 1)}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reward, "WAYS", ways)
+        patch.setattr(reward, "DRAWS", 2)
+        rows = reward.spent(stage, reward.Measurements(folder / "0.jsonl"), stage.config.table)
+    # Semi-supervised batches were not all measured twice.
+    assert [(one["source"], one["spent on"]) for one in rows if one["estimator"] == "gp"] == [
+        *(("semisupervised", name) for name in ("24 whole", "stopped")), *(("student", name) for name in ways)]
+    assert all(one["gain"] == 0 for one in rows if one["spent on"] == "24 whole")
+
+
+def test_the_next_cycle_learns_with_and_without_the_records_of_the_first(studies):
+    records, _, _, stage, folder, _ = studies
+    import history
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"RECORDS": 5, "SIZES": (4, 5), "HELD_OUT": 3}.items():
+            patch.setattr(history, name, value)
+        path = folder / "history.jsonl"
+        records.run(history.tables(stage, "first"), path, lambda key: None)
+        table = history.settled(history.Measurements(path), "first/records", stage)
+        second = records.advanced(stage, table.batches[0], folder / "second")
+        assert {*second.splits.labelled} == {*stage.splits.labelled, *table.batches[0]}
+        records.run(history.tables(second, "second"), path, lambda key: None)
+        rows = history.compared(stage, second, history.Measurements(path))
+        found = history.summary([{"seed": 0, **one} for one in rows])
+    assert [(one["records"], one["earlier"]) for one in found] == [(4, False), (4, True), (5, False), (5, True)]
+    assert all(one["weight"] == 0 for one in rows if not one["earlier"])
+    assert all(one["loo_r2"] >= other["loo_r2"] - 1e-9 for one, other in zip(rows[1::2], rows[::2], strict=True))
+
+
 def test_the_agent_study_sets_every_searcher_beside_random(studies):
     _, _, agent, stage, _, _ = studies
     patched = {**agent.PAPER, "iterations": 3}

@@ -91,11 +91,12 @@ def test_the_picture_shows_search_and_controls(tmp_path, progress):
     assert sizes["full"] > sizes["bare"] > sizes["none"] > 0
 
 
-@pytest.mark.parametrize(("checked", "taken"), [(0.7, ("far",)), (0.5, ("good",))])
-def test_a_record_is_taken_where_it_was_measured_to_be_worth_more_than_the_check(checked, taken):
-    batches = (("bad",), ("good",), ("fair",))
-    settled = Settled(batches, np.array([0.0, 0.6, 0.3]), np.ones(3), np.arange(3))
-    chosen = _after_check(Chosen(("far",), "greedy", 1.0, 1.0, 0.1, checked), settled)
-    assert chosen.ids == taken
-    assert chosen.origin == ("greedy" if taken == ("far",) else "record, after the check")
+@pytest.mark.parametrize(("checked", "fallbacks", "taken"), [
+    (0.7, [], "far"), (0.5, [], "good"), (0.5, [(("asked",), 0.65)], "asked"), (0.7, [(("far",), 0.7)], "far")])
+def test_a_record_is_taken_where_it_was_measured_to_be_worth_more_than_the_check(checked, fallbacks, taken):
+    batches = (("bad",), ("good",), ("fair",), ("fair",))
+    settled = Settled(batches, np.array([0.0, 0.6, 0.1, 0.9]), np.ones(4), np.array([0, 1, 2, 2]))
+    chosen = _after_check(Chosen(("far",), "greedy", 1.0, 1.0, 0.1, checked), settled, fallbacks)
+    assert chosen.ids == (taken,)
+    assert chosen.origin == ("greedy" if taken == "far" else "record, after the check")
     assert (chosen.value, chosen.checked) == (1.0, checked)
