@@ -22,7 +22,7 @@ from mgral.report.search import draw_search, write_search
 from mgral.strategies import PoolView, choose
 from mgral.study.fingerprint import derived_seed, fingerprint
 from mgral.study.laboratory import Laboratory
-from mgral.study.opened import Job, open_study
+from mgral.study.opened import Job, device_of, open_study
 from mgral.study.progress import current
 from mgral.study.results import RECORD
 from tasks.detector import Trained
@@ -110,7 +110,9 @@ def _by_strategy(job: Job, name: str, seen: Inspection, sets: Callable[[Job, Ins
 def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, table: Table,
               interim: Path) -> tuple[Chosen, list[Iteration]]:
     begun, config = time.monotonic(), job.config
-    before = torch.load(interim, weights_only=True) if interim.exists() else {"spent": 0.0, "facts": []}
+    before = {"spent": 0.0, "facts": []}
+    if interim.exists():
+        before = torch.load(interim, map_location="cpu", weights_only=True)
     source = open_source(job, trained, seen)
     laboratory = open_laboratory(job, trained, table, source)
     records = [table.find(one) for one in filled.fingerprints]
@@ -122,7 +124,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
                          fallback=config.table.fallback, state=before.get("reward"))
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
-                    derived_seed(config.seed, "search", trained.snapshot), before.get("search"))
+                    derived_seed(config.seed, "search", trained.snapshot), before.get("search"), device_of(config))
     facts = [Iteration(**one) for one in before["facts"]]
 
     def save() -> None:
