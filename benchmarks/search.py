@@ -8,7 +8,7 @@ by inverse distance, backpropagates and takes an Adam step. The reference does t
 the paper's equations. From the same weights and noise both must give the same scores, batches, log-probabilities and
 gradients (bounds below) before any time is taken. Ours is a median over `--iterations`, the reference one over
 `--repeats`; `ours_cpu_s` is the processor time of all threads, which other programs disturb less. The last line is one
-JSON object. The paper's own time for ten iterations is three minutes on four 1080Ti; the goals are 10 s on two CPU cores and
+object. The paper's time for ten iterations is three minutes on four 1080Ti; the goals are 10 s on two CPU cores and
 2 s on a GPU (`--device cuda`).
 """
 
