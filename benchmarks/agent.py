@@ -109,11 +109,11 @@ def searched(stage: Stage, records: int, say) -> dict:
     chosen |= {name: control.ids for name, control in controls.items() if name != "random"}
     value = dict(zip(chosen, reward.estimate(list(chosen.values())).tolist(), strict=True))
     value["random"] = controls["random"].value
-    truth = {batch: true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in {*chosen.values()}}
+    true_map = cache(lambda batch: true_gain(stage, batch, 0, measurements=1)["curve"][-1]["map"])
     rng, ids = np.random.default_rng([config.seed, 1]), np.array(sorted(splits.pool))
     drawn = [tuple(sorted(rng.choice(ids, budget, replace=False).tolist())) for _ in range(RANDOM)]
-    level = np.mean([true_gain(stage, batch, 0)["curve"][-1]["map"] for batch in drawn])
-    gain = {name: truth[batch] - level for name, batch in chosen.items()} | {"random": 0.0}
+    level = np.mean([true_map(batch) for batch in drawn])
+    gain = {name: true_map(batch) - level for name, batch in chosen.items()} | {"random": 0.0}
     if say:
         say(f"seed {config.seed}: {quality}; "
             + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in gain))

@@ -76,7 +76,7 @@ def tables(stage: Stage, cycle: str) -> Iterator[tuple[str, Batch, object]]:
         yield f"{cycle}/records/{number}/0", batch, lambda b=batch: student(stage, b, 0)
     held = [one for one in drawn(2 * HELD_OUT, config.seed + 1000) if one not in set(records)][:HELD_OUT]
     for number, batch in enumerate(held if cycle == "second" else ()):
-        yield f"truth/{number}/0", batch, lambda b=batch: true_gain(stage, b, 0)
+        yield f"truth/{number}/0", batch, lambda b=batch: true_gain(stage, b, 0, 1)
 
 
 def compared(first: Stage, second: Stage, found: Measurements) -> list[dict]:

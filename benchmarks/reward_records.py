@@ -192,20 +192,20 @@ def played(stage: Stage, batch: Batch, repeat: int) -> dict:
                        stage.config.semisup.steps)
 
 
-def true_gain(stage: Stage, batch: Batch, repeat: int) -> dict:
+def true_gain(stage: Stage, batch: Batch, repeat: int, measurements: int = MEASUREMENTS) -> dict:
     """The cycle's detector, trained on with the batch's true labels; measured on the test images."""
     return _supervised(stage, stage.detector, stage.truth((*stage.splits.labelled, *batch)), batch, repeat, TRUE_STEPS,
-                       stage.splits.test)
+                       stage.splits.test, measurements)
 
 
 def _supervised(stage: Stage, start: Detector, known: dict[ImageId, Boxes], batch: Batch, repeat: int, steps: int,
-                measured_on: tuple[ImageId, ...] | None = None) -> dict:
+                measured_on: tuple[ImageId, ...] | None = None, measurements: int = MEASUREMENTS) -> dict:
     settings = stage.config.semisup
     settings = settings.model_copy(update={
         "method": "supervised", "steps": steps,
         "labelled_per_step": settings.labelled_per_step + settings.unlabelled_per_step})
     return asdict(run_experiment(start, stage.store, known, batch, stage.truth(measured_on or stage.splits.reward),
-                                 settings, derived_seed(stage.config.seed, repeat), measurements=MEASUREMENTS))
+                                 settings, derived_seed(stage.config.seed, repeat), measurements=measurements))
 
 
 def _trained(config: Config, dataset: Dataset, store: ImageStore, ids: tuple[ImageId, ...],
