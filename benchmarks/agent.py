@@ -6,18 +6,17 @@ Each seed draws its own scenes or splits, trains the cycle's detector, measures 
 say and lets every searcher search it with as many queries. The batches that they choose are then trained on with their
 true labels, all from one seed of chance; the figure is test mAP less the mean of four random batches. `checked`: a real
 experiment on the agent's batch, and of all that was measured the best. `measured_best`: the best of the table, as
-measured, and of a table of six records more; `best_record`: as estimated. Each seed is a line of DIR/agent.jsonl: a run
-that is interrupted goes on behind the last one. The last line is one JSON object; `ratio` is the agent's mean true gain
-over that of the best of its controls.
+measured, and of a table of six records more; `best_record`: as estimated; `rare_first` knows the truth and tells how
+much there is to gain. Each seed is a line of DIR/agent.jsonl: a run that is interrupted goes on behind the last one.
+The last line is one JSON object; `ratio` is the agent's mean true gain over that of the best of its controls.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -31,19 +30,19 @@ from mgral.config import SearchConfig, TableConfig
 from mgral.lookup.controls import compare
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
-from mgral.lookup.heuristic import balanced_entropy
 from mgral.lookup.quality import Quality, leave_one_out
 from mgral.lookup.representation import Representation
 from mgral.lookup.reward import TableReward
 from mgral.params import read_config
+from mgral.strategies import PoolView, choose
 from mgral.study.fingerprint import derived_seed
 
 PAPER = {"iterations": 1920, "batches_per_iteration": 1, "lr": 3.5e-4, "baseline": "paper", "entropy_weight": 0.0,
          "caution": 0.0, "pool_order": "id", "polish": 0}
 """The printed agent, with as many queries as the default."""
 LOSSES = ("loss", "balanced_loss")
-ASKED = 6
-"""Experiments that `agent, asking` may ask for on its most promising batches, and that a table of more is larger by."""
+MORE = 6
+"""Records that a table of more has beyond the others'."""
 RANDOM = 4
 """Random batches whose mean true gain the others are compared with."""
 
@@ -75,7 +74,8 @@ def main() -> None:
     if not options.json:
         print(summary(rows))
     gains = {name: np.mean([row["gain"][name] for row in rows]) for name in rows[0]["gain"]}
-    best = max((name for name in gains if not name.startswith("agent") and name != "random"), key=gains.get)
+    others = [name for name in gains if not name.startswith("agent") and name not in ("random", "rare_first")]
+    best = max(others, key=gains.get)
     print(json.dumps({"name": "agent", "ratio": round(float(gains["agent"] / gains[best]), 3), "goal": 1.0,
                       "best_control": best, "seeds": len(rows),
                       "gain": {name: round(float(one), 5) for name, one in gains.items()}}))
@@ -90,23 +90,21 @@ def searched(stage: Stage, records: int, say) -> dict:
     config, splits, budget = stage.config, stage.splits, stage.config.study.budget
     worth = cache(partial(rewarded, stage))
     estimator, represent, quality, batches = filled(stage, records, worth)
-    found = {name: _search(stage, settings, TableReward(
-        represent, copy.deepcopy(estimator), worth, cap, settings.iterations // (cap + 1),
-        settings.caution, "promise")) for name, (settings, cap) in agents(config.search).items()}
-    chosen = {name: batch for name, (batch, _) in found.items()}
-    measured = {name: worth(batch) for name, batch in chosen.items()}
-    for name, (batch, asked) in found.items():
-        tried = [*batches, *(one for one, _ in asked), batch]
-        values = [*estimator.rewards, *(value for _, value in asked), measured[name]]
-        chosen[f"{name}, checked"] = measured_best(tried[::-1], values[::-1])
-    for name, table in (("measured_best", batches), ("measured_best of more", batches_of(stage, records + ASKED))):
-        chosen[name] = measured_best(table, [worth(batch) for batch in table])
-    heuristic = tuple(sorted(balanced_entropy(stage.seen, splits.pool, splits.labelled, budget,
-                                              np.random.default_rng(config.seed))))
+    chosen = {name: _search(stage, settings, TableReward(represent, estimator, _no_experiment, 0,
+                                                         caution=settings.caution))
+              for name, settings in agents(config.search).items()}
+    measured = {name: worth(batch) for name, batch in chosen.items()} | {"best_record": max(map(worth, batches))}
+    chosen |= {f"{name}, checked": max([batch, *batches], key=worth) for name, batch in chosen.items()}
+    chosen |= {"measured_best": max(batches, key=worth),
+               "measured_best of more": max(batches_of(stage, records + MORE), key=worth)}
+    view = PoolView(splits.pool, splits.labelled, stage.seen, stage.dataset.boxes)
+    heuristic, knowing = (tuple(sorted(choose(name, view, budget, np.random.default_rng(config.seed))))
+                          for name in ("balanced_entropy", "rare_first"))
     queries = config.search.iterations * config.search.batches_per_iteration + config.search.polish
     reward = TableReward(represent, estimator, _no_experiment, 0, caution=config.search.caution)
     controls = compare(reward.estimate, splits.pool, heuristic, batches, queries, config.seed)
     chosen |= {name: control.ids for name, control in controls.items() if name != "random"}
+    chosen["rare_first"] = knowing
     value = dict(zip(chosen, reward.estimate(list(chosen.values())).tolist(), strict=True))
     value["random"] = controls["random"].value
     true_map = cache(lambda batch: true_gain(stage, batch, 0, measurements=1)["curve"][-1]["map"])
@@ -118,29 +116,22 @@ def searched(stage: Stage, records: int, say) -> dict:
         say(f"seed {config.seed}: {quality}; "
             + ", ".join(f"{name} {value[name]:.3f} {100 * gain[name]:+.2f}" for name in gain))
     return {"loo_r2": quality.loo_r2, "spearman": quality.spearman, "value": value, "gain": gain,
-            "measured": {**measured, "best_record": float(estimator.rewards.max())},
-            "asked": {name: [value for _, value in asked] for name, (_, asked) in found.items() if asked}}
+            "measured": measured | {"balanced_entropy": worth(heuristic)}}
 
 
-def agents(settings: SearchConfig) -> dict[str, tuple[SearchConfig, int]]:
-    """The searches that are compared, and how many experiments each may ask for on its way."""
-    return {"agent": (settings, 0), "agent, caution 1": (settings.model_copy(update={"caution": 1.0}), 0),
-            "agent, polished": (polished(settings), 0), "agent, paper": (SearchConfig(**PAPER), 0),
-            "agent, asking": (settings, ASKED)}
+def agents(settings: SearchConfig) -> dict[str, SearchConfig]:
+    """The searches that are compared."""
+    return {"agent": settings, "agent, caution 1": settings.model_copy(update={"caution": 1.0}),
+            "agent, polished": polished(settings), "agent, paper": SearchConfig(**PAPER)}
 
 
-def _search(stage: Stage, settings: SearchConfig, judge: TableReward) -> tuple[Batch, list[tuple[Batch, float]]]:
-    """The batch chosen and the experiments asked for."""
+def _search(stage: Stage, settings: SearchConfig, judge: TableReward) -> Batch:
     pool = stage.splits.pool
     search = Search(pool, stage.seen.of(pool).embedding, stage.config.study.budget, judge, settings,
                     derived_seed(stage.config.seed, "agent"))
     for _ in search:
         pass
-    return search.choose().ids, judge.fallbacks
-
-
-def measured_best(batches: Sequence[Batch], rewards: Sequence[float]) -> Batch:
-    return batches[int(np.argmax(rewards))]
+    return search.choose().ids
 
 
 def polished(settings: SearchConfig) -> SearchConfig:

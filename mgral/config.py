@@ -236,9 +236,6 @@ class TableConfig(Section):
     """Networks of the ensemble."""
     metric: Literal["l2", "cosine"] = "l2"
     neighbours: AtLeastOne = 5
-    fallback: Literal["distance", "promise"] = "distance"
-    """Which batches of a search ask for a real experiment: those farther from every record than the mean distance
-    less a deviation (the paper), or at equal steps the one that promises most."""
     fallback_cap: Count = 2
     """Most real experiments that a cycle's search may ask for."""
     at_once: AtLeastOne | Literal["auto"] = "auto"

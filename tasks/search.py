@@ -122,7 +122,7 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     represent = representation(job, seen, pool, labelled, config.study.budget)
     reward = TableReward(represent, known.teach(unlearned), _experiment(job, laboratory, "fallback"), cap,
                          pace=max(1, config.search.iterations // (cap + 1)), caution=config.search.caution,
-                         fallback=config.table.fallback, state=before.get("reward"))
+                         state=before.get("reward"))
     search = Search(pool, seen.of(pool).embedding, config.study.budget, reward, config.search,
                     derived_seed(config.seed, "search", trained.snapshot), before.get("search"), device_of(config))
     facts = [Iteration(**one) for one in before["facts"]]

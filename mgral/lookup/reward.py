@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import numpy as np
 
@@ -24,42 +23,34 @@ class TableReward:
     search that drifts away from the table is then corrected all along its way, not only on its first steps. The
     result is that batch's value, joins the estimator, and the other batches of the call are estimated with it.
 
-    That is `fallback` `distance`. With `promise` every batch asks that is not a record, the one of highest value is run
-    and valued as the estimator then does, and none before `pace` calls: near the table, too, an estimator errs where a
-    search finds it most hopeful.
-
     `caution` times the estimate's deviation is taken off every estimate (0: the paper). The estimator is changed;
     `state()` holds what is needed to change a freshly fitted one alike.
     """
 
     def __init__(self, represent: Callable[[Sequence[Batch]], Described], estimator: Estimator,
                  run_experiment: Callable[[Batch], float], cap: int, pace: int = 1, caution: float = 0.0,
-                 fallback: Literal["distance", "promise"] = "distance", state: dict | None = None) -> None:
+                 state: dict | None = None) -> None:
         self.represent, self.estimator, self.run_experiment = represent, estimator, run_experiment
-        self.cap, self.pace, self.caution, self.fallback = cap, pace, caution, fallback
+        self.cap, self.pace, self.caution = cap, pace, caution
         self.fallbacks: list[tuple[Batch, float]] = []
-        self.calls, self.asked, self.refused = 0, 0, 0
-        """Calls; batches that asked for an experiment; those among them that met the cap."""
-        self.last = None if fallback == "distance" else 0
-        """The call of the last experiment."""
+        self.calls, self.asked, self.refused, self.last = 0, 0, 0, None
+        """Calls; batches beyond the threshold; those among them that met the cap; the call of the last experiment."""
         if state is not None:
             self._restore(state)
 
     def __call__(self, batches: list[Batch]) -> np.ndarray:
         queries = self.represent(batches)
         estimate = self.estimator.predict(queries)
-        strange = estimate.nearest > (self.estimator.threshold if self.fallback == "distance" else 0.0)
-        far = int(strange.sum())
+        far = int((estimate.nearest > self.estimator.threshold).sum())
         self.calls += 1
         self.asked += far
         if not far or not self._may_run(far):
             return self._cautious(estimate)
-        worth = estimate.nearest if self.fallback == "distance" else self._cautious(estimate)
-        row = int(np.where(strange, worth, -np.inf).argmax())
+        row = int(estimate.nearest.argmax())
         measured = self._run(batches[row], queries[row])
-        values = self._cautious(self.estimator.predict(queries))
-        if self.fallback == "distance":
-            values[row] = measured
+        estimate = self.estimator.predict(queries)
+        values = self._cautious(estimate)
+        values[row] = measured
         return values
 
     def estimate(self, batches: list[Batch]) -> np.ndarray:
@@ -77,8 +68,6 @@ class TableReward:
 
     def __str__(self) -> str:
         """One sentence for the report."""
-        if self.fallback == "promise":
-            return f"{len(self.fallbacks)} of at most {self.cap} experiments on its most promising batches."
         bound = f"; the cap refused {self.refused} batches more" if self.refused else ""
         return f"{len(self.fallbacks)} of at most {self.cap} fall-back experiments, {self.asked} batches asked{bound}."
 

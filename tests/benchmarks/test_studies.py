@@ -99,12 +99,11 @@ def test_the_agent_study_sets_every_searcher_beside_random(studies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(agent, "PAPER", patched)
         found = agent.searched(stage, 5, None)
-    agents = {"agent", "agent, caution 1", "agent, polished", "agent, paper", "agent, asking"}
+    agents = {"agent", "agent, caution 1", "agent, polished", "agent, paper"}
     assert set(found["gain"]) == set(found["value"]) == {
         *agents, *(f"{name}, checked" for name in agents), "swap", "random", "cross_entropy", "balanced_entropy",
-        "best_record", "measured_best", "measured_best of more"}
-    assert set(found["asked"]) == {"agent, asking"}
-    for name in agents - {"agent, asking"}:
+        "best_record", "measured_best", "measured_best of more", "rare_first"}
+    for name in agents:
         kept = found["measured"][name] >= found["measured"]["best_record"]
         assert found["value"][f"{name}, checked"] == found["value"][name] or not kept
     assert found["gain"]["random"] == 0

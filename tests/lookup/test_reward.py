@@ -80,25 +80,6 @@ def test_the_pace_keeps_calls_between_experiments():
     assert one.refused == 0
 
 
-def test_by_promise_the_best_estimate_is_run_and_valued_as_the_estimator_then_does():
-    ran = []
-    one = reward(cap=2, pace=2, fallback="promise", caution=0.5, run=lambda batch: ran.append(batch) or -0.4,
-                 estimator=Ridge().fit(RECORDS, REWARDS))
-    batches = [NEAR, ("0,4",), ("0,3",), ("2,0",)]
-    before = one.estimate(batches)
-    assert one(batches).tolist() == before.tolist()
-    assert ran == []
-    assert int(before.argmax()) == 1  # a record: it is known already
-    values = one(batches)
-    assert ran == [batches[int(np.delete(before, 1).argmax()) + 1]] == [("0,3",)]
-    assert values.tolist() == pytest.approx(one.estimate(batches).tolist())
-    assert values[2] < before[2]
-    assert values[2] != -0.4
-    one(batches)
-    assert len(ran) == 1
-    assert str(one) == "1 of at most 2 experiments on its most promising batches."
-
-
 def test_caution_takes_off_the_deviation_of_estimates_but_not_of_measurements():
     estimate = InverseDistance(2).fit(RECORDS, REWARDS).predict(represent([NEAR]))
     one = reward(caution=0.5)
