@@ -4,12 +4,13 @@
 
 Reads what `benchmarks/reward_records.py` measured into the same folder. Held-out batches have a true gain: test mAP
 after a training with their true labels, the mean of two seeds. A standard error is that over held-out batches
-(bootstrap).
+(bootstrap). The tables are printed and kept in DIR/SEED.json, the estimates of all seeds in DIR/estimates.csv.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import itertools
 import json
 import os
@@ -267,7 +268,7 @@ def main() -> None:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    config = read_config(options.params)
+    config, every = read_config(options.params), []
     for seed in map(int, options.seeds.split(",")):
         stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
         found = Measurements(options.out / f"{seed}.jsonl")
@@ -276,9 +277,15 @@ def main() -> None:
                   "rounds": rounds(stage, found, config.table), "spent": spent(stage, found, config.table),
                   "lengths": lengths(found)}
         (options.out / f"{seed}.json").write_text(json.dumps(tables, indent=1))
+        every += [{"seed": seed, **row} for row in tables["estimates"]]
         for name, rows in tables.items() if not options.json else ():
             print(f"\n## {name}, seed {seed}\n\n{markdown(rows)}")
         print(json.dumps({"name": "reward", "seed": seed, "batches": len(found.rows("truth"))}))
+    with (options.out / "estimates.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(every[0]))
+        writer.writeheader()
+        writer.writerows({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
+                         for row in every)
 
 
 def markdown(rows: list[dict]) -> str:
