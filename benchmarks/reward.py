@@ -2,9 +2,10 @@
 
     python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--json]
 
-Reads what `benchmarks/reward_records.py` measured into the same folder. Held-out batches have a true gain: test mAP
-after a training with their true labels, the mean of two seeds. A standard error is that over held-out batches
-(bootstrap). The tables are printed and kept in DIR/SEED.json, the estimates of all seeds in DIR/estimates.csv.
+Reads what `benchmarks/reward_records.py` measured into the same folder; what it has not measured is left out. Held-out
+batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A standard error is
+that over held-out batches (bootstrap). The tables are printed and kept in DIR/SEED.json, the estimates of all seeds in
+DIR/estimates.csv.
 """
 
 from __future__ import annotations
@@ -86,6 +87,8 @@ def signal(found: Measurements) -> list[dict]:
     for prefix in ("semisupervised/random", "semisupervised/spread", "truth"):
         for figure, average in itertools.product(FIGURES, (1, AVERAGE)):
             again = found.values(prefix, figure, 1, average)
+            if len(again) < 3:
+                continue
             both = np.column_stack([found.values(prefix, figure, 0, average)[:len(again)], again])
             gap = both[:, 0] - both[:, 1]
             runs, apart = (gap**2).mean() / 2, gap.var(ddof=1) / 2
@@ -169,6 +172,8 @@ def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]
     represent = described(stage, "semisupervised", DEFAULT)[0]
     queries = represent(held)
     for source, estimator, size in itertools.product(("semisupervised", "student"), ("ridge", "gp"), (16, 24)):
+        if len(found.rows(f"{source}/spread")) < size:
+            continue
         batches, rewards = found.batches(f"{source}/spread"), found.values(f"{source}/spread", "balanced_loss")
         number, rng, gaps = {batch: row for row, batch in enumerate(batches)}, np.random.default_rng(0), []
 
@@ -203,6 +208,8 @@ def spent(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
         settings = config.model_copy(update={"estimator": estimator, "representation": DEFAULT, "average": 1,
                                              "measurements": MEASUREMENTS, "reward": "balanced_loss"})
         first, again = (found.rows(f"{source}/spread", repeat) for repeat in range(2))
+        if not first:
+            continue
         rng, reached = np.random.default_rng(0), {name: [] for name in WAYS}
         for _ in range(DRAWS):
             order = rng.permutation(len(first)).tolist()

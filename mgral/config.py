@@ -281,8 +281,8 @@ class SearchConfig(Section):
     baseline: Literal["paper", "ema", "rloo"] = "rloo"
     baseline_decay: Fraction = 0.5
     caution: Annotated[float, Field(ge=0.0)] = 3.0
-    """The search maximises estimate - caution × its standard deviation; the paper's has no caution. Where a search
-    looks deviations come out too small."""
+    """The search maximises estimate - caution × its standard deviation; the paper's has no caution. The largest of
+    thousands of estimates owes its place to error by some three deviations."""
     trust: Literal["auto", "always"] = "auto"
     """`auto` searches only a table that foretells its own records, and else takes the batch of `balanced_entropy`;
     `always` is the paper's: it searches any table."""
