@@ -135,9 +135,9 @@ def _searched(job: Job, trained: Trained, seen: Inspection, filled: Filled, tabl
     choice = search.choose(_bound(reward, config.search.final_caution))
     spent = {"search": before["spent"] + time.monotonic() - begun}
     controls = {}
-    measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
     if config.search.controls:
         begun, heuristic = time.monotonic(), _by_strategy(job, "balanced_entropy", seen).ids
+        measured = [one.image_ids for one in records if {*one.image_ids} <= {*pool}]  # not those played as a pool
         controls = compare(reward.estimate, pool, heuristic, measured, search.queries,
                            derived_seed(config.seed, "controls", job.cycle))
         spent["controls"] = time.monotonic() - begun
