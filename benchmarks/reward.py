@@ -15,6 +15,7 @@ import csv
 import itertools
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ import numpy as np
 from reward_records import MEASUREMENTS, Batch, Stage, staged
 
 from mgral.config import TableConfig
-from mgral.lookup.estimator import make_estimator
+from mgral.lookup.estimator import Estimator, make_estimator
 from mgral.lookup.fidelity import better_half, settle
 from mgral.lookup.images import class_mass, detection_entropy
 from mgral.lookup.quality import loo_r2, spearman
@@ -164,35 +165,45 @@ def lengths(found: Measurements) -> list[dict]:
 
 
 def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
-    """Held-out figures of tables chosen in rounds from the spread design's batches, against as many of them at random.
+    """Figures of tables chosen in rounds from the spread design's batches, beside as many of them at random.
 
-    Means over draws of what a table begins with; the error is that of their paired difference.
+    Means over draws of what a table begins with; `error` is that of the paired difference between the two.
     """
     truth, held, rows = found.true_gain(), found.batches("truth"), []
-    represent = described(stage, "semisupervised", DEFAULT)[0]
-    queries = represent(held)
-    for source, estimator, size in itertools.product(("semisupervised", "student"), ("ridge", "gp"), (16, 24)):
+    tables = itertools.product(("semisupervised", "student"), REPRESENTATIONS.items(), ESTIMATORS, (16, 24))
+    for source, (name, blocks), estimator, size in tables:
         if len(found.rows(f"{source}/spread")) < size:
             continue
-        batches, rewards = found.batches(f"{source}/spread"), found.values(f"{source}/spread", "balanced_loss")
-        number, rng, gaps = {batch: row for row, batch in enumerate(batches)}, np.random.default_rng(0), []
+        represent = described(stage, source, blocks)[0]
+        settings = config.model_copy(update={"estimator": estimator, "representation": blocks})
+        batches, queries = found.batches(f"{source}/spread"), represent(held)
+        learned, rewards = represent(batches), found.values(f"{source}/spread", "balanced_loss", 0, AVERAGE)
 
-        def taught(kept: list[int], name=estimator, batches=batches, rewards=rewards):
-            settings = config.model_copy(update={"estimator": name, "representation": DEFAULT})
-            return make_estimator(settings, represent, 0).fit(represent([batches[row] for row in kept]), rewards[kept])
+        def taught(kept: list[int], settings=settings, represent=represent, learned=learned, rewards=rewards):
+            return make_estimator(settings, represent, 0).fit(learned[kept], rewards[kept])
 
+        rng, reached = np.random.default_rng(0), []
         for _ in range(DRAWS):
             order = rng.permutation(len(batches)).tolist()
-            kept = order[:size // 2]
-            while len(kept) < size:
-                left = [batches[row] for row in order if row not in kept]
-                wanted = next_batches(represent, taught(kept), left, min(ROUND, size - len(kept)))
-                kept += [number[batch] for batch in wanted]
-            gaps.append([spearman(truth, taught(rows_).predict(queries).value) for rows_ in (order[:size], kept)])
-        spread, sequential = np.array(gaps).T
-        rows.append({"source": source, "estimator": estimator, "records": size, "spread": spread.mean(),
-                     "sequential": sequential.mean(), "error": (sequential - spread).std(ddof=1) / DRAWS**0.5})
+            kept = in_rounds(represent, batches, order, size, taught)
+            left = make_estimator(settings, represent, 0).left_out(learned[kept], rewards[kept]).value
+            reached.append((loo_r2(rewards[kept], left),
+                            *(spearman(truth, taught(one).predict(queries).value) for one in (kept, order[:size]))))
+        loo, sequential, spread = np.array(reached).T
+        rows.append({"source": source, "representation": name, "estimator": estimator, "records": size,
+                     "loo_r2": loo.mean(), "sequential": sequential.mean(), "spread": spread.mean(),
+                     "error": (sequential - spread).std(ddof=1) / DRAWS**0.5})
     return rows
+
+
+def in_rounds(represent: Representation, batches: list[Batch], order: list[int], size: int,
+              taught: Callable[[list[int]], Estimator]) -> list[int]:
+    """Half as many as asked for in this order, the others as the estimator wants them round by round."""
+    number, kept = {batch: row for row, batch in enumerate(batches)}, order[:size // 2]
+    while len(kept) < size:
+        left = [batches[row] for row in order if row not in kept]
+        kept = kept + [number[one] for one in next_batches(represent, taught(kept), left, min(ROUND, size - len(kept)))]
+    return kept
 
 
 def spent(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
