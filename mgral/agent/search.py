@@ -6,6 +6,7 @@ import copy
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +29,8 @@ MEMORY = 32
 """Best batches kept for the final choice: more than one, since a reward that learns may take back its praise."""
 TOLERANCE = 0.1
 """A mean that is higher by less has not risen; in deviations among the batches of the first iteration."""
+SIDE_BY_SIDE = 8
+"""Sequences from which on a second thread gains more than it waits: with fewer, each step of the reading is small."""
 LATER = {"iterations", "patience", "checkpoint_every", "trust", "controls", "final_caution", "polish", "check"}
 """Settings that an interrupted search may go on without: no iteration depends on them."""
 
@@ -100,7 +103,9 @@ class Search:
 
     def __iter__(self) -> Iterator[Iteration]:
         while self.iteration < self.config.iterations and not self.exhausted:
-            yield self._iterate()
+            with _threads(1 if self.config.segments < SIDE_BY_SIDE else None):
+                iteration = self._iterate()
+            yield iteration
 
     @property
     def exhausted(self) -> bool:
@@ -197,6 +202,17 @@ class Search:
     def _batches(self, rows: Tensor) -> list[Batch]:
         """Ids, sorted, of batches (M, b) given by places in the reading order."""
         return [tuple(one) for one in self.ids[np.sort(self.place[rows.cpu().numpy()], axis=1)].tolist()]
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """So many threads of torch for a while; None leaves them as they are."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _standardised(features: Tensor) -> Tensor:

@@ -189,6 +189,26 @@ def test_a_known_optimum_is_found_by_the_default_settings(seed):
     assert (one.choose().value - chance) / (optimum - chance) > 0.98
 
 
+@pytest.mark.parametrize(("segments", "threads"), [(1, 1), (7, 1), (8, 2)])
+def test_few_sequences_are_read_by_one_thread_and_the_callers_number_comes_back(segments, threads):
+    seen = []
+
+    def reward(batches):
+        seen.append(torch.get_num_threads())
+        if len(seen) == 2:
+            raise KeyError
+        return worth(batches)
+
+    torch.set_num_threads(2)
+    iterations = iter(search(reward=reward, segments=segments))
+    next(iterations)
+    assert torch.get_num_threads() == 2
+    with pytest.raises(KeyError):
+        next(iterations)
+    assert seen == [threads, threads]
+    assert torch.get_num_threads() == 2
+
+
 @pytest.mark.parametrize(("change", "words"), [
     ({"ids": ["a"] * 40}, "expected distinct ids, one a row of the embedding, got 1 distinct of 40 ids and 40 rows"),
     ({"ids": IDS[:-1]}, "got 39 distinct of 39 ids and 40 rows"),
