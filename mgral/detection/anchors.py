@@ -131,23 +131,25 @@ class AnchorHead(Head):
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
         rules = self.head.assigner
-        overlaps = _overlaps(xyxy, anchors).masked_fill_(~real[:, :, None], -1.0)
+        owner, row = real.nonzero().unbind(1)  # of each true box; padding, half of all rows, costs nothing
+        overlaps = _overlaps(xyxy[owner, row], anchors)
         ignored = self._in_ignored_region(anchors, targets)
         if ignored is not None:
-            overlaps = overlaps.masked_fill(ignored[:, None], -1.0)
-        best, truth = overlaps.max(dim=1)
+            overlaps = overlaps.masked_fill(ignored[owner], -1.0)
+        by_image = overlaps.new_full((*real.shape, len(anchors)), -1.0).index_put_((owner, row), overlaps)
+        best, truth = by_image.max(dim=1)
         assigned = torch.where(best >= rules.pos_iou_thr, truth,
                                torch.where(best < rules.neg_iou_thr, BACKGROUND, IGNORED))
         if rules.match_low_quality:
             # Each truth box also takes its best anchors (or the first of them), even poor ones; of several such boxes
             # the last one does.
-            top, first = overlaps.max(dim=2, keepdim=True)
+            top, first = overlaps.max(dim=1, keepdim=True)
             chosen = (overlaps == top if rules.gt_max_assign_all
                       else torch.arange(len(anchors), device=anchors.device) == first)
-            taken = chosen & ((top >= rules.min_pos_iou) & real[:, :, None])
-            image, row, place = taken.nonzero().unbind(1)
-            last = torch.full_like(assigned, -1).flatten().scatter_reduce_(0, image * len(anchors) + place, row, "amax")
-            assigned = torch.where(last.view_as(assigned) >= 0, last.view_as(assigned), assigned)
+            box, place = (chosen & (top >= rules.min_pos_iou)).nonzero().unbind(1)
+            last = torch.full_like(assigned, -1).flatten().scatter_reduce_(
+                0, owner[box] * len(anchors) + place, row[box], "amax").view_as(assigned)
+            assigned = torch.where(last >= 0, last, assigned)
         return assigned if ignored is None else assigned.masked_fill(ignored, IGNORED)
 
     def _in_ignored_region(self, anchors: Tensor, targets: Sequence[Target]) -> Tensor | None:
@@ -257,14 +259,14 @@ class Measured:
 
 
 def _overlaps(xyxy: Tensor, anchors: Tensor) -> Tensor:
-    """IoU (B, M, N) of boxes (B, M, 4) and anchors (N, 4): mmdet's formula, on planes and in place."""
+    """IoU (n, N) of boxes (n, 4) and anchors (N, 4): mmdet's formula, on planes and in place."""
     sides = []
     for axis in (0, 1):
-        end = torch.minimum(xyxy[:, :, None, axis + 2], anchors[:, axis + 2])
-        sides.append(end.sub_(torch.maximum(xyxy[:, :, None, axis], anchors[:, axis])).clamp_(min=0))
+        end = torch.minimum(xyxy[:, axis + 2, None], anchors[:, axis + 2])
+        sides.append(end.sub_(torch.maximum(xyxy[:, axis, None], anchors[:, axis])).clamp_(min=0))
     shared = sides[0].mul_(sides[1])
-    areas, others = ((one[..., 2:] - one[..., :2]).prod(dim=-1) for one in (xyxy, anchors))
-    union = torch.add(areas[:, :, None], others, out=sides[1])
+    areas, others = ((one[:, 2:] - one[:, :2]).prod(dim=1) for one in (xyxy, anchors))
+    union = torch.add(areas[:, None], others, out=sides[1])
     return shared.div_(union.sub_(shared).clamp_(min=LEAST_UNION))
 
 
