@@ -1,6 +1,7 @@
 """What a teacher must know for Soft Teacher to gain: static teachers of more labels, and detectors that know things.
 
-    python benchmarks/teacher.py --params examples/semisup.yaml --out DIR [--data DIR] [--folds 2] [--json]
+    python benchmarks/teacher.py --params examples/semisup.yaml --out DIR [--data DIR] [--folds 2] [--shares 0.2,0.4,1]
+                                 [--json]
 
 Every student has the labels of its fold. Its teacher saw these and some of the others' (`teacher 0.4`: two fifths of
 all), or all start from a detector that was trained on other images, scenes of one class (`pretrained`). Figures are
@@ -43,8 +44,6 @@ from mgral.inspection import Detections
 from mgral.params import read_config
 from mgral.semisup.learning import learn
 
-SHARES = (0.2, 0.4, 1.0)
-"""Shares of all labels that teachers saw."""
 PRETRAINING = 2000
 """Scenes of another seed, each object of one class."""
 
@@ -133,14 +132,15 @@ def pretrained(config: Config, folder: Path) -> Path:
     return path
 
 
-def trainings(material: Material, folds: int) -> Iterator[tuple[str, tuple, Callable[[], dict]]]:
+def trainings(material: Material, folds: int,
+              shares: tuple[float, ...]) -> Iterator[tuple[str, tuple, Callable[[], dict]]]:
     """Key, nothing, and how to measure it."""
     fractions, seed = material.config.semisup_study.fractions, material.config.seed
     weights = pretrained(material.config, material.folder)
     for fold, labelled in enumerate(draw_folds(material.train, fractions[0], folds, seed)):
         rest = np.random.default_rng(seed + fold).permutation([one for one in material.train
                                                                if one not in set(labelled)])
-        for share in (fractions[0], *SHARES):
+        for share in (fractions[0], *shares):
             more = tuple(map(str, rest[:max(round(share * len(material.train)) - len(labelled), 0)]))
             known = tuple(sorted((*labelled, *more)))
             name = f"supervised {share:g}/{fold}"
@@ -201,6 +201,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--folds", type=int, default=2)
+    parser.add_argument("--shares", default="0.2,0.4,1", help="of all labels, that teachers saw")
     parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -213,7 +214,8 @@ def main() -> None:
     train, test = draw_test(dataset, config.data, config.seed)
     material = Material(config, dataset, store, tuple(one for one in train if one in dataset.boxes), test, options.out)
     path = options.out / "teacher.jsonl"
-    run(trainings(material, options.folds), path, (lambda text: None) if options.json else print)
+    shares = tuple(map(float, options.shares.split(",")))
+    run(trainings(material, options.folds, shares), path, (lambda text: None) if options.json else print)
     rows = summary(path)
     if not options.json:
         print(markdown(rows))
