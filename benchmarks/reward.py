@@ -4,8 +4,8 @@
 
 Reads what `benchmarks/reward_records.py` measured into the same folder; what it has not measured is left out. Held-out
 batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A standard error is
-that over held-out batches (bootstrap). The tables are printed and kept in DIR/SEED.json, the estimates of all seeds in
-DIR/estimates.csv.
+that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json until there are more
+measurements, that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
 """
 
 from __future__ import annotations
@@ -284,26 +284,105 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="0")
-    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse_args()
     config, every = read_config(options.params), []
     for seed in map(int, options.seeds.split(",")):
-        stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
-        found = Measurements(options.out / f"{seed}.jsonl")
-        tables = {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found,
-                                                                                               config.table),
-                  "rounds": rounds(stage, found, config.table), "spent": spent(stage, found, config.table),
-                  "lengths": lengths(found)}
-        (options.out / f"{seed}.json").write_text(json.dumps(tables, indent=1))
-        every += [{"seed": seed, **row} for row in tables["estimates"]]
-        for name, rows in tables.items() if not options.json else ():
-            print(f"\n## {name}, seed {seed}\n\n{markdown(rows)}")
-        print(json.dumps({"name": "reward", "seed": seed, "batches": len(found.rows("truth"))}))
-    with (options.out / "estimates.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(every[0]))
+        path, source = options.out / f"{seed}.json", options.out / f"{seed}.jsonl"
+        if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
+            stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
+            path.write_text(json.dumps(tables(stage, Measurements(source), config.table), indent=1))
+        every.append({name: [{"seed": seed, **row} for row in rows]
+                      for name, rows in json.loads(path.read_text()).items()})
+        print(json.dumps({"name": "reward", "seed": seed, **{name: len(rows) for name, rows in every[-1].items()}}))
+    together = {name: [row for one in every for row in one[name]] for name in every[0]}
+    for name, rows in together.items():
+        if rows:
+            write_csv(options.out / f"{name}.csv", rows)
+    for name, text in () if options.json else summary(together).items():
+        print(f"\n## {name}\n\n{text}")
+
+
+def tables(stage: Stage, found: Measurements, config: TableConfig) -> dict[str, list[dict]]:
+    """All that is said of one seed."""
+    return {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found, config),
+            "rounds": rounds(stage, found, config), "spent": spent(stage, found, config), "lengths": lengths(found)}
+
+
+def write_csv(path: Path, rows: list[dict]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows({name: f"{value:.4g}" if isinstance(value, float) else value for name, value in row.items()}
-                         for row in every)
+                         for row in rows)
+
+
+def summary(found: dict[str, list[dict]]) -> dict[str, str]:
+    """The tables of docs/results/reward.md, over all seeds: deviations by root mean square, all else by the mean.
+
+    The error of a mean takes the seeds' errors for independent.
+    """
+    plain = [row for row in found["estimates"] if row["whitening"] == "columns"]
+    default = [row for row in plain if row["representation"] == names_of(row["source"])]
+    balanced = [row for row in plain if row["reward"] == "balanced_loss"]
+    usual = [row for row in default if row["reward"] == "balanced_loss"]
+    sides = {name: [{**row, "figure": name, "value": row[name]} for row in found["signal"] if row["average"] == 1]
+             for name in ("between", "runs", "same_seed")}
+    return {
+        "signal": pivot([row for rows in sides.values() for row in rows], ("table", "reward"), "figure",
+                        lambda rows: f"{np.mean([row['value']**2 for row in rows])**0.5:.4f}"),
+        "direct": pivot(found["direct"], ("by",), "seed", correlation),
+        "estimates": pivot(default, ("source", "design", "reward"), "estimator", fitted),
+        "of each seed": pivot(usual, ("source", "design", "estimator"), "seed", fitted),
+        "representations": pivot(balanced, ("source", "design", "representation"), "estimator", fitted),
+        "rounds": pivot([{**row, "true": row["sequential"], "design": f"sequential, {row['records']}"}
+                         for row in found["rounds"]], ("source", "design", "representation"), "estimator", changed),
+        "spent": pivot(found["spent"], ("source", "spent on"), "estimator",
+                       lambda rows: f"{mean(rows, 'true'):.2f}; {mean(rows, 'gain'):+.2f} ± {error(rows):.2f}"),
+        "deviations": pivot(usual, ("source", "design"), "estimator",
+                            lambda rows: f"{min(row['loo_error'] for row in rows):.2f} to "
+                                         f"{max(row['loo_error'] for row in rows):.2f}"),
+        "lengths": pivot(found["lengths"], ("share",), "reward",
+                         lambda rows: f"{mean(rows, 'spearman'):.2f} ± {error(rows):.2f}")}
+
+
+def names_of(source: str) -> str:
+    """The default representation, as far as a source has it."""
+    blocks = DEFAULT[1:] if source == "labelled" else DEFAULT
+    return next(name for name, each in REPRESENTATIONS.items() if each == blocks)
+
+
+def pivot(rows: list[dict], index: tuple[str, ...], column: str, cell: Callable[[list[dict]], str]) -> str:
+    """A table of cells, each of the rows that it stands for."""
+    columns = list(dict.fromkeys(row[column] for row in rows))
+    groups: dict[tuple, dict] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[name] for name in index), {}).setdefault(row[column], []).append(row)
+    return markdown([{**dict(zip(index, key, strict=True)),
+                      **{str(one): cell(each[one]) if one in each else "" for one in columns}}
+                     for key, each in groups.items()])
+
+
+def mean(rows: list[dict], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))
+
+
+def error(rows: list[dict]) -> float:
+    return float(np.sqrt(np.sum([row["error"]**2 for row in rows])) / len(rows))
+
+
+def correlation(rows: list[dict]) -> str:
+    return f"{mean(rows, 'true'):.2f} ± {error(rows):.2f}"
+
+
+def fitted(rows: list[dict]) -> str:
+    return f"{mean(rows, 'loo_r2'):.2f} / {correlation(rows)}"
+
+
+def changed(rows: list[dict]) -> str:
+    """With the paired difference to as many batches at random."""
+    gain = mean(rows, "sequential") - mean(rows, "spread")
+    return f"{mean(rows, 'loo_r2'):.2f} / {mean(rows, 'true'):.2f}; {gain:+.2f} ± {error(rows):.2f}"
 
 
 def markdown(rows: list[dict]) -> str:
