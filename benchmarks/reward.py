@@ -52,6 +52,8 @@ TABLES = (("semisupervised", "random"), ("semisupervised", "spread"), ("student"
 RESAMPLES = 400
 DRAWS = 8
 """Tables drawn to compare a sequential design with."""
+SIZES = (16, 24)
+"""Records of such tables."""
 WAYS = {"24 whole": (24, (), 1), "12 whole": (12, (), 1), "12 with two seeds": (12, (), 2),
         "32, half stopped at half": (32, (2,), 1), "38, half stopped at a quarter": (38, (1,), 1)}
 """Batches, rungs (of four measurements) and seeds: what a table's cost of 24 trainings may be spent on, and half."""
@@ -170,7 +172,7 @@ def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]
     Means over draws of what a table begins with; `error` is that of the paired difference between the two.
     """
     truth, held, rows = found.true_gain(), found.batches("truth"), []
-    tables = itertools.product(("semisupervised", "student"), REPRESENTATIONS.items(), ESTIMATORS, (16, 24))
+    tables = itertools.product(("semisupervised", "student"), REPRESENTATIONS.items(), ESTIMATORS, SIZES)
     for source, (name, blocks), estimator, size in tables:
         if len(found.rows(f"{source}/spread")) < size:
             continue

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 
 from mgral.config import Config
+from mgral.data.dataset import Boxes
+from mgral.inspection import Detections
+from mgral.lookup.estimator import Estimate
 from tests.conftest import ROOT
 
 TINY = {
@@ -25,7 +28,7 @@ def studies(tmp_path_factory):
         import reward
         import reward_records as records
 
-        for name, value in {"RECORDS": 5, "TWICE": 2, "HELD_OUT": 3, "TRUE_STEPS": 4, "LONG": 2}.items():
+        for name, value in {"RECORDS": 6, "TWICE": 2, "HELD_OUT": 3, "TRUE_STEPS": 4, "LONG": 2}.items():
             patch.setattr(records, name, value)
         folder = tmp_path_factory.mktemp("studies")
         stage = records.staged(Config.model_validate(TINY), None, folder)
@@ -71,6 +74,73 @@ def test_tables_of_equal_cost_are_set_against_whole_trainings(studies):
     assert [(one["source"], one["spent on"]) for one in rows if one["estimator"] == "gp"] == [
         *(("semisupervised", name) for name in ("24 whole", "stopped")), *(("student", name) for name in ways)]
     assert all(one["gain"] == 0 for one in rows if one["spent on"] == "24 whole")
+
+
+def test_the_tables_of_two_seeds_are_means(studies):
+    _, reward, _, stage, folder, _ = studies
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"REPRESENTATIONS": {"histogram": ("histogram",), "default": reward.DEFAULT,
+                                                "without": reward.DEFAULT[1:]},
+                            "ESTIMATORS": ("gp",), "DRAWS": 2, "SIZES": (6,), "RESAMPLES": 3,
+                            "WAYS": {"24 whole": (5, (), 1)}}.items():
+            patch.setattr(reward, name, value)
+        found = reward.tables(stage, reward.Measurements(folder / "0.jsonl"), stage.config.table)
+        other = {name: [{**row, **({"true": row["true"] - 1, "error": 0.0} if "true" in row else {})} for row in rows]
+                 for name, rows in found.items()}
+        text = reward.summary({name: [{"seed": 0, **row} for row in found[name]]
+                               + [{"seed": 1, **row} for row in other[name]] for name in found})
+    assert set(text) == {"signal", "direct", "estimates", "of each seed", "representations", "rounds", "spent",
+                         "deviations", "lengths"}
+    row = next(one for one in found["estimates"] if (
+        one["source"], one["reward"], one["representation"], one["whitening"], one["estimator"]) == (
+        "student", "balanced_loss", "default", "columns", "gp"))
+    cell = f"{row['loo_r2']:.2f} / {row['true'] - 0.5:.2f} ± {row['error'] / 2:.2f} |"
+    assert any(line.startswith("| student | spread | balanced_loss") and line.endswith(cell)
+               for line in text["estimates"].splitlines())
+    assert {(one["source"], one["records"]) for one in found["rounds"]} == {("semisupervised", 6), ("student", 6)}
+
+
+def test_rounds_take_what_the_estimator_is_least_sure_of(studies):
+    _, reward, *_ = studies
+    seen = []
+
+    class Ignorant:
+        """Knows the batches that it was taught, and is the less sure of others the farther they are."""
+
+        def __init__(self, kept):
+            self.known = np.array(kept, dtype=float)
+
+        def predict(self, described):
+            distance = np.abs(described[:, None] - self.known).min(axis=1)
+            return Estimate(np.zeros(len(described)), distance, distance)
+
+        def add(self, described, rewards):
+            self.known = np.append(self.known, described)
+            return self
+
+    def taught(kept):
+        seen.append(list(kept))
+        return Ignorant(kept)
+
+    batches = [(str(row),) for row in range(12)]
+    kept = reward.in_rounds(lambda ones: np.array([float(one[0]) for one in ones]), batches, [5, 4, 6, *range(4),
+                            *range(7, 12)], 6, taught)
+    assert kept[:3] == [5, 4, 6]
+    assert seen == [[5, 4, 6]]
+    assert sorted(kept[3:5]) == [0, 11]
+    assert len(set(kept)) == 6
+
+
+def test_right_boxes_are_counted_once():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import teacher
+    truth = Boxes.of([(0, 0, 10, 10), (20, 20, 30, 30)], [0, 1])
+    found = Detections(np.array([(0, 0, 10, 9), (0, 0, 10, 10), (20, 20, 30, 30), (50, 50, 60, 60)], np.float32),
+                       np.array([0.9, 0.8, 0.7, 0.6], np.float32), np.array([0, 0, 0, 1]))
+    assert teacher.matched(found, truth) == (1, 4, 2)
+    assert teacher.matched(found, Boxes.of([], [])) == (0, 4, 0)
+    assert teacher.matched(found.above(0.95), truth) == (0, 0, 2)
 
 
 def test_the_next_cycle_learns_with_and_without_the_records_of_the_first(studies):
