@@ -2,10 +2,10 @@
 
     python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--json]
 
-Reads what `benchmarks/reward_records.py` measured into the same folder; what it has not measured is left out. Held-out
-batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A standard error is
-that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json until there are more
-measurements, that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
+Reads what `benchmarks/reward_records.py` measured into the same folder; tables that it has not measured whole are left
+out. Held-out batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A
+standard error is that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json until there
+are more measurements, that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import reward_records
 from reward_records import MEASUREMENTS, Batch, Stage, staged
 
 from mgral.config import TableConfig
@@ -71,6 +72,10 @@ class Measurements:
                  if key.startswith(f"{prefix}/") and key.endswith(f"/{repeat}")]
         return [line for _, line in sorted(found, key=lambda one: one[0])]
 
+    def has(self, prefix: str) -> bool:
+        """Whether all of a table is there."""
+        return len(self.rows(prefix)) >= reward_records.RECORDS
+
     def values(self, prefix: str, figure: str, repeat: int = 0, average: int = 1) -> np.ndarray:
         """A reward of each batch, (n,); the more the better."""
         sign = -1 if figure in LOSSES else 1
@@ -109,7 +114,7 @@ def estimates(stage: Stage, found: Measurements, config: TableConfig) -> list[di
     truth, held = found.true_gain(), found.batches("truth")
     rows = []
     for (source, design), (name, blocks), whitening in itertools.product(TABLES, REPRESENTATIONS.items(), WHITENINGS):
-        if (source == "labelled" and "mean" in blocks) or not found.rows(f"{source}/{design}"):
+        if (source == "labelled" and "mean" in blocks) or not found.has(f"{source}/{design}"):
             continue
         batches = found.batches(f"{source}/{design}")
         recorded, asked = described(stage, source, blocks, whitening)
@@ -308,7 +313,8 @@ def main() -> None:
 def tables(stage: Stage, found: Measurements, config: TableConfig) -> dict[str, list[dict]]:
     """All that is said of one seed."""
     return {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found, config),
-            "rounds": rounds(stage, found, config), "spent": spent(stage, found, config), "lengths": lengths(found)}
+            "rounds": rounds(stage, found, config), "spent": spent(stage, found, config),
+            "lengths": lengths(found) if found.has("long/spread") else []}
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
