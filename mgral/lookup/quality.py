@@ -1,4 +1,7 @@
-"""Whether a table can guide a search: how well its records foretell one another."""
+"""Whether a table can guide a search: how well its records foretell one another.
+
+Whether its reward is the right one is not in the table; that is told by true labels (`study.true_gains`).
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class Quality:
     def __str__(self) -> str:
         figures = f"leave-one-out R² {self.loo_r2:.2f}, Spearman {self.spearman:.2f}, {self.records} records"
         if self.guides:
-            return f"This table can guide a search ({figures})."
+            return f"This table can guide a search for its reward ({figures})."
         return f"This table cannot guide a search: its estimates hardly follow its own records ({figures})."
 
 

@@ -80,7 +80,7 @@ def test_constant_rewards_foretell_nothing():
 def test_a_table_that_follows_a_line_guides_and_one_of_noise_does_not():
     good, bad = assess(Ridge(), *table(0.1)), assess(Ridge(), table(0)[0], np.random.default_rng(3).normal(size=30))
     assert good.guides
-    assert str(good) == (f"This table can guide a search (leave-one-out R² {good.loo_r2:.2f}, Spearman "
+    assert str(good) == (f"This table can guide a search for its reward (leave-one-out R² {good.loo_r2:.2f}, Spearman "
                          f"{good.spearman:.2f}, 30 records).")
     assert not bad.guides
     assert str(bad).startswith("This table cannot guide a search: its estimates hardly follow its own records (leave")
