@@ -1,11 +1,11 @@
 """What every reward, design, representation and estimator is worth: the tables of docs/results/reward.md.
 
-    python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--json]
+    python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--read] [--json]
 
 Reads what `benchmarks/reward_records.py` measured into the same folder; tables that it has not measured whole are left
 out. Held-out batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A
-standard error is that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json until there
-are more measurements, that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
+standard error is that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json (ten
+minutes; `--read` takes it from there), that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
 """
 
 from __future__ import annotations
@@ -291,14 +291,16 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", default="0")
+    parser.add_argument("--read", action="store_true", help="take DIR/SEED.json as earlier calls left them")
     parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse_args()
     config, every = read_config(options.params), []
     for seed in map(int, options.seeds.split(",")):
-        path, source = options.out / f"{seed}.json", options.out / f"{seed}.jsonl"
-        if not path.exists() or path.stat().st_mtime < source.stat().st_mtime:
+        path = options.out / f"{seed}.json"
+        if not options.read:
             stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
-            path.write_text(json.dumps(tables(stage, Measurements(source), config.table), indent=1))
+            found = Measurements(options.out / f"{seed}.jsonl")
+            path.write_text(json.dumps(tables(stage, found, config.table), indent=1))
         every.append({name: [{"seed": seed, **row} for row in rows]
                       for name, rows in json.loads(path.read_text()).items()})
         print(json.dumps({"name": "reward", "seed": seed, **{name: len(rows) for name, rows in every[-1].items()}}))

@@ -103,9 +103,7 @@ class Search:
 
     def __iter__(self) -> Iterator[Iteration]:
         while self.iteration < self.config.iterations and not self.exhausted:
-            with _threads(1 if self.config.segments < SIDE_BY_SIDE else None):
-                iteration = self._iterate()
-            yield iteration
+            yield self._iterate()
 
     @property
     def exhausted(self) -> bool:
@@ -152,14 +150,17 @@ class Search:
 
     def _iterate(self) -> Iteration:
         begun, config = time.perf_counter(), self.config
-        scores = self.policy.scores(self.embedding)
+        threads = 1 if config.segments < SIDE_BY_SIDE else None
+        with _threads(threads):
+            scores = self.policy.scores(self.embedding)
         rows = sample_batches(scores, self.budget, config.batches_per_iteration, self.generator)
         batches = self._batches(rows)
         values = self._judge(batches, self.reward)
         advantage, self.reference = advantages(values, self.reference, config.baseline, config.baseline_decay)
         if config.baseline == "rloo":
             advantage = standardised(advantage)
-        norm, spread = self._step(scores, rows.to(scores.device), advantage)
+        with _threads(threads):
+            norm, spread = self._step(scores, rows.to(scores.device), advantage)
         self.iteration += 1
         self._remember(batches, values)
         return Iteration(self.iteration, float(values.mean()), float(values.max()), self.reference, spread, norm,

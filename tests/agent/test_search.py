@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from mgral.agent.policy import Policy
 from mgral.agent.search import Choice, Search
 from mgral.config import SearchConfig
 from mgral.errors import StateError
@@ -190,22 +191,25 @@ def test_a_known_optimum_is_found_by_the_default_settings(seed):
 
 
 @pytest.mark.parametrize(("segments", "threads"), [(1, 1), (7, 1), (8, 2)])
-def test_few_sequences_are_read_by_one_thread_and_the_callers_number_comes_back(segments, threads):
-    seen = []
+def test_few_sequences_are_read_by_one_thread_and_a_reward_has_the_callers_number(segments, threads, monkeypatch):
+    reading, judging, scores = [], [], Policy.scores
+
+    def read(policy, embedding):
+        reading.append(torch.get_num_threads())
+        return scores(policy, embedding)
 
     def reward(batches):
-        seen.append(torch.get_num_threads())
-        if len(seen) == 2:
-            raise KeyError
+        judging.append(torch.get_num_threads())
         return worth(batches)
 
+    monkeypatch.setattr(Policy, "scores", read)
     torch.set_num_threads(2)
-    iterations = iter(search(reward=reward, segments=segments))
-    next(iterations)
-    assert torch.get_num_threads() == 2
-    with pytest.raises(KeyError):
-        next(iterations)
-    assert seen == [threads, threads]
+    list(search(reward=reward, segments=segments, iterations=2))
+    assert reading == [threads, threads]
+    assert judging == [2, 2]
+    monkeypatch.setattr(Policy, "scores", lambda policy, embedding: embedding.missing)
+    with pytest.raises(AttributeError):
+        next(iter(search(segments=segments)))
     assert torch.get_num_threads() == 2
 
 
