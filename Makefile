@@ -1,7 +1,7 @@
 # make demo   sets up .venv, then lets MGRAL choose images on a synthetic pool and compares it with random choice
 # make test   sets up what is missing, then runs the tests
 # make setup  only sets up .venv
-# make up     a Prefect server and a worker on 127.0.0.1; make down stops them
+# make up     a Prefect server and a worker on 127.0.0.1 (PORT=4201: on another port); make down stops them
 PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -29,7 +29,7 @@ setup: .venv/ready
 	@touch $@
 
 up: setup
-	bash flows/up.sh
+	@python -m flows.services up $(if $(PORT),--port $(PORT))
 
 down:
-	bash flows/down.sh
+	@python -m flows.services down

@@ -14,26 +14,26 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as `mgral` itself runs
 
 import argparse
-import json
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from common import hardware, images, quiet, timed
+from harness import benchmark_parser, hardware, print_line, quiet, timed
+from mmdet_reference import images
 
 from mgral.data.images import ImageStore
-from mgral.detection.building import build_detector, save_checkpoint
-from mgral.study.workers import Planned, Workplace, run_all, warm_up
+from mgral.detection import build_detector, save_checkpoint
+from mgral.experiments.processes import ExperimentSetup, Planned, run_all, warm_up
+from mgral.progress import Lines, Progress, current
 
 GOAL = 1.5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--experiments", type=int, default=12)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     quiet()
     with tempfile.TemporaryDirectory() as folder:
@@ -42,7 +42,7 @@ def main() -> None:
     if not options.json:
         print(f"{options.experiments} experiments: one by one {raw['one_by_one_s']:.1f} s, {raw['said']} "
               f"{raw['at_once_s']:.1f} s, ratio {ratio}")
-    print(json.dumps({"name": "at_once", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("at_once", ratio, GOAL, raw)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> dict:
@@ -50,17 +50,18 @@ def measured(options: argparse.Namespace, folder: Path) -> dict:
     store = ImageStore.open(dataset, config.detector.image_size, folder / "store")
     path, ids = folder / "start.pth", list(dataset.splits["train"])
     save_checkpoint(path, build_detector(config.detector, dataset.classes, 0))
-    place = Workplace(path, "cpu", store, {one: dataset.boxes[one] for one in ids[:60]},
-                      {one: dataset.boxes[one] for one in ids[160:]},
-                      config.semisup.model_copy(update={"steps": options.steps}))
+    labelled, reward = ({image_id: dataset.boxes[image_id] for image_id in part} for part in (ids[:60], ids[160:]))
+    setup = ExperimentSetup(path, "cpu", store, labelled, reward,
+                            config.semisup.model_copy(update={"steps": options.steps}))
     planned = [Planned(tuple(ids[60 + number:100 + number]), number) for number in range(options.experiments)]
     warm_up()
     time.sleep(20)  # while the process to fork from loads mmdet
-    place.run(planned[0])
+    setup.run(planned[0])
     said: list[str] = []
-    first, alone = timed(lambda: dict(run_all(place, planned, 1)))
-    second, together = timed(lambda: dict(run_all(place, planned, "auto", said.append)))
-    if any(replace(first[one], seconds=0) != replace(second[one], seconds=0) for one in planned):
+    current.set(Progress(Lines(said.append)))
+    first, alone = timed(lambda: dict(run_all(setup, planned, 1)))
+    second, together = timed(lambda: dict(run_all(setup, planned, "auto")))
+    if any(replace(first[item], seconds=0) != replace(second[item], seconds=0) for item in planned):
         raise SystemExit("at_once: expected the same figures of every experiment, got others")
     return {"one_by_one_s": round(alone, 1), "at_once_s": round(together, 1), "said": said[0],
             "experiments": options.experiments, "steps": options.steps, **hardware()}

@@ -12,46 +12,43 @@ the smooth task.
 
 from __future__ import annotations
 
-import argparse
-import json
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import hardware
+from harness import benchmark_parser, hardware, print_line
 
-from mgral.agent.search import Search
-from mgral.config import SearchConfig
+from mgral.config import AgentConfig, SearchConfig
+from mgral.search.agent import Agent
 
 GOAL = 0.98
 POOL, BUDGET, FACTORS = 200, 20, 16
-PAPER = {"batches_per_iteration": 1, "lr": 3.5e-4, "baseline": "paper", "caution": 0.0, "entropy_weight": 0.0}
-VARIANTS = {"shipped": {}, "no entropy": {"entropy_weight": 0.0}, "ema": {"baseline": "ema"},
-            "8 segments": {"segments": 8}, "bidirectional": {"bidirectional": True},
-            "45 iterations, then 480 exchanges": {"iterations": 45, "polish": 480}}
+PAPER = {"batches_per_iteration": 1, "lr": 3.5e-4, "baseline": "paper", "entropy_weight": 0.0}
+VARIANTS = {"shipped": {}, "no entropy": {"entropy_weight": 0.0}, "ema": {"baseline": "ema"}}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--paper", type=int, default=1920)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
-    paper = {"paper": {**PAPER, "iterations": options.paper}}
     found: dict[str, dict[str, dict]] = {}
-    for task, variants in {"smooth": {**VARIANTS, **paper}, "arbitrary": VARIANTS}.items():
+    for task, variants in {"smooth": {**VARIANTS, "paper": PAPER}, "arbitrary": VARIANTS}.items():
         for name, settings in variants.items():
-            found.setdefault(task, {})[name] = one = summary(task, SearchConfig(**settings), options.seeds)
+            iterations = options.paper if name == "paper" else SearchConfig().iterations
+            reached = summary(task, AgentConfig(**settings), iterations, options.seeds)
+            found.setdefault(task, {})[name] = reached
             if not options.json:
-                print(f"{task:10}{name:36}mean at " + ", ".join(f"{step}: {share:.3f}" for step, share in
-                      one["mean"].items()) + f"; final {one['final']:.3f} ± {one['standard_error']:.3f}", flush=True)
+                curve = ", ".join(f"{step}: {share:.3f}" for step, share in reached["mean"].items())
+                print(f"{task:10}{name:12}mean at {curve}; final {reached['final']:.3f} ± "
+                      f"{reached['standard_error']:.3f}", flush=True)
     ratio = min(found["smooth"]["shipped"]["finals"])
-    print(json.dumps({"name": "bandit", "ratio": ratio, "goal": GOAL, "raw": {**found, **hardware()}}))
+    print_line("bandit", ratio, GOAL, {**found, **hardware()})
 
 
-def summary(task: str, config: SearchConfig, seeds: int) -> dict:
-    runs = [solved(task, config, seed) for seed in range(seeds)]
+def summary(task: str, config: AgentConfig, iterations: int, seeds: int) -> dict:
+    runs = [solved(task, config, iterations, seed) for seed in range(seeds)]
     curve = np.mean([mean for mean, _ in runs], axis=0)
     finals = np.array([final for _, final in runs])
     steps = sorted({*(count for count in (10, 20, 40, 60, 240, 960) if count < len(curve)), len(curve)})
@@ -60,18 +57,19 @@ def summary(task: str, config: SearchConfig, seeds: int) -> dict:
             "finals": finals.round(4).tolist()}
 
 
-def solved(task: str, config: SearchConfig, seed: int) -> tuple[np.ndarray, float]:
+def solved(task: str, config: AgentConfig, iterations: int, seed: int) -> tuple[np.ndarray, float]:
     """Mean of the batches of each iteration, and the final choice; 0 is a random batch, 1 the optimum."""
     rng = np.random.default_rng(seed)
     factors = rng.normal(size=(POOL, FACTORS))
     embedding = factors @ rng.normal(size=(FACTORS, 256)) + 0.3 * rng.normal(size=(POOL, 256))
     worth = factors @ rng.normal(size=FACTORS) if task == "smooth" else rng.normal(size=POOL)
     low, high = worth.mean(), np.sort(worth)[-BUDGET:].mean()
-    of = dict(zip((f"{row:03d}" for row in range(POOL)), ((worth - low) / (high - low)).tolist(), strict=True))
-    search = Search(list(of), embedding, BUDGET,
-                    lambda batches: np.array([np.mean([of[one] for one in batch]) for batch in batches]), config, seed)
-    means = np.array([fact.mean for fact in search])
-    return means, search.choose().value
+    ids = [f"{row:03d}" for row in range(POOL)]
+    share = dict(zip(ids, ((worth - low) / (high - low)).tolist(), strict=True))
+    search = Agent(embedding, config).search(
+        lambda batches: np.array([np.mean([share[image] for image in batch]) for batch in batches]), ids, BUDGET, seed)
+    means = np.array([fact.mean for fact in search.until(iterations)])
+    return means, search.candidates()[0].value
 
 
 if __name__ == "__main__":

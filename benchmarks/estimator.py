@@ -2,7 +2,7 @@
 
     python benchmarks/estimator.py [--pool 15551] [--batches 10000] [--records 1000] [--batch 1000] [--json]
 
-A pool at the size of VOC, made up. Candidate batches are described (all five blocks) and estimated by every estimator,
+A pool at the size of VOC, made up. Candidate batches are described (all four blocks) and estimated by every estimator,
 fitted beforehand on the records. The reference takes one batch after the other: it describes it from what the detector
 saw in its images (class scores, detections) and from what is fitted to the pool (principal components, cells), and
 estimates it by the fitted estimators' formulas as they are written. It is run on `--sample` of the batches and its time
@@ -16,28 +16,27 @@ repeats, the last line is one JSON object.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import hardware, timed
+from harness import benchmark_parser, hardware, print_line, timed
 from scipy.linalg import solve_triangular
 from scipy.spatial.distance import cdist
 
 from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
-from mgral.inspection import EMBEDDING, Detections, Inspection
 from mgral.lookup.estimator import Estimator, make_estimator
 from mgral.lookup.estimator.gaussian_process import CONSTANT
-from mgral.lookup.images import class_mass, location_entropy
-from mgral.lookup.index import clusters
 from mgral.lookup.representation import Representation
+from mgral.pool.inspection import EMBEDDING, Detections, Inspection
+from mgral.pool.neighbours import clusters
+from mgral.pool.statistics import class_mass, location_entropy
 
 GOAL = 50
-BLOCKS = ("mean", "spread", "histogram", "uncertainty", "diversity")
+BLOCKS = ("mean", "histogram", "uncertainty", "diversity")
 LOCATIONS, CLASSES = 50, 20
 NAMES = ("inverse_distance", "ridge", "gp", "ensemble")
 LEAST_AGREEMENT = {"description": 1e-5, "inverse_distance": 1e-5, "ridge": 1e-5, "gp": 1e-5, "ensemble": 1e-4}
@@ -58,7 +57,7 @@ def main() -> None:
     estimators, fitting = {}, {}
     for name in NAMES:
         estimator = make_estimator(TableConfig(estimator=name), represent, seed=0)
-        estimators[name], fitting[name] = timed(lambda one=estimator: one.fit(described, rewards))
+        estimators[name], fitting[name] = timed(lambda unfitted=estimator: unfitted.fit(described, rewards))
     plain = Plain(represent, estimators, seen, labelled, options.batch)
     kept = Kept(represent, estimators, seen, labelled, options.batch)
     sample = candidates[:options.sample]
@@ -67,18 +66,17 @@ def main() -> None:
     seconds: dict[str, list[dict[str, float]]] = {"ours": [], "plain": [], "kept": []}
     for _ in range(options.repeats):
         seconds["ours"].append(ours(represent, estimators, candidates)[1])
-        for name, one in (("plain", plain), ("kept", kept)):
-            taken = one(sample)[1]
+        for name, reference in (("plain", plain), ("kept", kept)):
+            taken = reference(sample)[1]
             seconds[name].append({part: value * len(candidates) / len(sample) for part, value in taken.items()})
     report(options, seconds, differences, fitting)
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     for name, count in (("pool", 15_551), ("batches", 10_000), ("records", 1000), ("batch", 1000), ("sample", 100),
                         ("repeats", 3)):
         parser.add_argument(f"--{name}", type=int, default=count)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     return parser.parse_args()
 
 
@@ -87,7 +85,7 @@ def pool(size: int, rng: np.random.Generator) -> Inspection:
     cell = rng.integers(CLASSES, size=size)
     embedding = 2 * rng.normal(size=(CLASSES, EMBEDDING))[cell] + rng.normal(size=(size, EMBEDDING))
     detections = [Detections(np.zeros((4, 4), np.float32), np.sort(rng.random(4, dtype=np.float32))[::-1],
-                             rng.choice([one, *range(CLASSES)], 4)) for one in cell]
+                             rng.choice([kind, *range(CLASSES)], 4)) for kind in cell]
     scores = rng.random((size, LOCATIONS, CLASSES), dtype=np.float32) ** 4
     return Inspection(tuple(f"{row:06d}" for row in range(size)), embedding.astype(np.float32), scores,
                       tuple(detections))
@@ -97,15 +95,15 @@ def drawn(ids: Sequence[ImageId], count: int, size: int, rng: np.random.Generato
     """Batches that lean, each its own way, to one end of the pool or the other."""
     place = np.linspace(-1, 1, len(ids))
     rows = [np.argpartition(-rng.normal() * place - rng.gumbel(size=len(ids)), size - 1)[:size] for _ in range(count)]
-    return [tuple(ids[row] for row in one) for one in rows]
+    return [tuple(ids[row] for row in part) for part in rows]
 
 
 def ours(represent: Representation, estimators: dict[str, Estimator], batches: list) -> tuple[dict, dict[str, float]]:
     """What is said of the batches and estimated by each, and the seconds."""
     found, seconds = {}, {}
     found["description"], seconds["description"] = timed(lambda: represent(batches))
-    for name, one in estimators.items():
-        estimate, seconds[name] = timed(lambda one=one: one.predict(found["description"]))
+    for name, estimator in estimators.items():
+        estimate, seconds[name] = timed(lambda fitted=estimator: fitted.predict(found["description"]))
         found[name] = np.column_stack([estimate.value, estimate.deviation])
     found["description"] = found["description"].rows
     return found, seconds
@@ -146,8 +144,8 @@ class Plain:
         points = self.components[rows]
         mass, entropies, novelty = self.of_images(batch, points)
         diversity = [np.sqrt(2 * points.var(axis=0).sum()), len(set(self.cell[rows])) / len(rows), novelty.mean()]
-        columns = np.concatenate([points.mean(axis=0), points.std(axis=0), np.log1p(mass.sum(axis=0) / self.there),
-                                  entropies.mean(axis=0), diversity])
+        columns = np.concatenate([points.mean(axis=0), np.log1p(mass.sum(axis=0) / self.there), entropies.mean(axis=0),
+                                  diversity])
         return (columns - self.centre) / self.scale
 
     def of_images(self, batch: tuple[ImageId, ...], points: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -159,43 +157,43 @@ class Plain:
         return class_mass(part), entropies, cdist(points, self.known).min(axis=1)
 
     def inverse_distance(self, row: np.ndarray, _: tuple[ImageId, ...]) -> Values:
-        one = self.estimators["inverse_distance"]
+        fitted = self.estimators["inverse_distance"]
         distance = self.distances(row, "inverse_distance")
-        near = np.argsort(distance)[:one.neighbours]
+        near = np.argsort(distance)[:fitted.neighbours]
         weights = 1 / distance[near] / (1 / distance[near]).sum()
-        value = weights @ one.rewards[near]
-        return value, np.sqrt(weights @ (one.rewards[near] - value) ** 2)
+        value = weights @ fitted.rewards[near]
+        return value, np.sqrt(weights @ (fitted.rewards[near] - value) ** 2)
 
     def ridge(self, row: np.ndarray, _: tuple[ImageId, ...]) -> Values:
-        one, _ = self.estimators["ridge"], self.distances(row, "ridge")
-        standard = (row - one.mean) / one.scale
-        along = one.axes @ standard
+        fitted, _ = self.estimators["ridge"], self.distances(row, "ridge")
+        standard = (row - fitted.mean) / fitted.scale
+        along = fitted.axes @ standard
         outside = max(standard @ standard - along @ along, 0.0)
-        spread = 1 / one.total + (along**2 / one.variances).sum() + outside / one.penalty
-        return one.offset + standard @ one.weights, np.sqrt(one.noise_variance * spread)
+        spread = 1 / fitted.total + (along**2 / fitted.variances).sum() + outside / fitted.penalty
+        return fitted.offset + standard @ fitted.weights, np.sqrt(fitted.noise_variance * spread)
 
     def gp(self, row: np.ndarray, _: tuple[ImageId, ...]) -> Values:
-        one, _ = self.estimators["gp"], self.distances(row, "gp")
-        amplitude, length, linear = one.hyper[0], one.hyper[1], one.hyper[2:-1][one.block]
-        point = (row - one.mean) / one.scale
-        r = np.sqrt(5) * np.linalg.norm(one.points - point, axis=1) / length
-        shared = CONSTANT + one.points @ (linear * point) + amplitude * (1 + r + r**2 / 3) * np.exp(-r)
-        known = solve_triangular(one.factor, shared, lower=True)
+        fitted, _ = self.estimators["gp"], self.distances(row, "gp")
+        amplitude, length, linear = fitted.hyper[0], fitted.hyper[1], fitted.hyper[2:-1][fitted.block]
+        point = (row - fitted.mean) / fitted.scale
+        r = np.sqrt(5) * np.linalg.norm(fitted.points - point, axis=1) / length
+        shared = CONSTANT + fitted.points @ (linear * point) + amplitude * (1 + r + r**2 / 3) * np.exp(-r)
+        known = solve_triangular(fitted.factor, shared, lower=True)
         variance = CONSTANT + linear @ point**2 + amplitude - known @ known
-        return one.offset + one.unit * (shared @ one.weights), one.unit * np.sqrt(variance)
+        return fitted.offset + fitted.unit * (shared @ fitted.weights), fitted.unit * np.sqrt(variance)
 
     def ensemble(self, row: np.ndarray, batch: tuple[ImageId, ...]) -> Values:
-        one, _ = self.estimators["ensemble"], self.distances(row, "ensemble")
+        fitted, _ = self.estimators["ensemble"], self.distances(row, "ensemble")
         images = self.images[[self.row[image_id] for image_id in batch]]
-        standard = ((row - one.centre) / one.scale).astype(np.float32)
+        standard = ((row - fitted.centre) / fitted.scale).astype(np.float32)
         given = []
-        for member in range(one.members):
+        for member in range(fitted.members):
             weights, bias = (part[member] for part in self.network["image"])
             seen = (np.maximum(images @ weights + bias, 0).mean(axis=0) - self.level[member]) / self.breadth[member]
             first, middle, second, last = (part[member] for part in self.network["batch"])
             hidden = np.maximum(np.concatenate([seen, standard]) @ first + middle, 0)
             given.append((hidden @ second + last)[0, 0])
-        return one.offset + one.unit * np.mean(given), one.unit * np.std(given, ddof=1)
+        return fitted.offset + fitted.unit * np.mean(given), fitted.unit * np.std(given, ddof=1)
 
     def distances(self, row: np.ndarray, name: str) -> np.ndarray:
         """To every record: each estimator says how near the nearest is."""
@@ -229,7 +227,7 @@ def compared(represent: Representation, estimators: dict[str, Estimator], plain:
 
 
 def report(options: argparse.Namespace, seconds: dict, differences: dict[str, float], fitting: dict) -> None:
-    medians = {side: {part: round(float(np.median([one[part] for one in runs])), 3) for part in ("description", *NAMES)}
+    medians = {side: {part: round(float(np.median([run[part] for run in runs])), 3) for part in ("description", *NAMES)}
                for side, runs in seconds.items()}
     ratios = {side: {name: gain(seconds[side], seconds["ours"], name) for name in NAMES} for side in ("plain", "kept")}
     raw = {f"{side}_s": values for side, values in medians.items()} | ratios
@@ -244,13 +242,13 @@ def report(options: argparse.Namespace, seconds: dict, differences: dict[str, fl
             print(f"described and estimated, ours against {side}: "
                   + ", ".join(f"{name} {value}" for name, value in values.items()))
         print(f"ratio {ratio} (goal {GOAL})")
-    print(json.dumps({"name": "estimator", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("estimator", ratio, GOAL, raw)
 
 
 def gain(theirs: list[dict[str, float]], ours: list[dict[str, float]], name: str) -> float:
     """The median ratio of describing and estimating by one estimator."""
-    return round(float(np.median([(other["description"] + other[name]) / (one["description"] + one[name])
-                                  for other, one in zip(theirs, ours, strict=True)])), 1)
+    return round(float(np.median([(other["description"] + other[name]) / (mine["description"] + mine[name])
+                                  for other, mine in zip(theirs, ours, strict=True)])), 1)
 
 
 if __name__ == "__main__":

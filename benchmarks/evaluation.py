@@ -10,23 +10,21 @@ line is one JSON object.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from common import hardware, timed
+from harness import benchmark_parser, hardware, print_line, timed
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from mgral.data.dataset import Boxes, ImageId
-from mgral.detection.evaluation import evaluate
-from mgral.inspection import Detections
+from mgral.detection import evaluate
+from mgral.pool.inspection import Detections
 
 GOAL = 10
 SIDE = 640
@@ -34,11 +32,10 @@ LEAST_AGREEMENT = 1e-6
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--classes", type=int, default=80)
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     predictions, truth = scenes(options.images, options.classes, np.random.default_rng(0))
     classes = tuple(map(str, range(options.classes)))
@@ -58,7 +55,7 @@ def main() -> None:
         print(f"{'pycocotools, evaluate and accumulate':40}{raw['pycocotools_s']:9.3f} s")
         print(f"{'pycocotools, dictionaries and index':40}{loading:9.3f} s (not in the ratio)")
         print(f"ratio {ratio} (goal {GOAL}), largest difference {difference:.1e}")
-    print(json.dumps({"name": "evaluation", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("evaluation", ratio, GOAL, raw)
 
 
 def scenes(images: int, classes: int, rng: np.random.Generator) -> tuple[dict[ImageId, Detections],
@@ -88,10 +85,11 @@ def index(truth: Mapping[ImageId, Boxes], boxes: Mapping[ImageId, Boxes | Detect
     coco = COCO()
     annotations = []
     for row, image_id in enumerate(truth, start=1):
-        one = boxes[image_id]
-        marks = ([{"iscrowd": int(ignore)} for ignore in one.ignore] if isinstance(one, Boxes)
-                 else [{"iscrowd": 0, "score": score} for score in one.scores.tolist()])
-        for (left, top, right, bottom), label, mark in zip(one.xyxy.tolist(), one.labels.tolist(), marks, strict=True):
+        shown = boxes[image_id]
+        marks = ([{"iscrowd": int(ignore)} for ignore in shown.ignore] if isinstance(shown, Boxes)
+                 else [{"iscrowd": 0, "score": score} for score in shown.scores.tolist()])
+        sides, labels = shown.xyxy.tolist(), shown.labels.tolist()
+        for (left, top, right, bottom), label, mark in zip(sides, labels, marks, strict=True):
             annotations.append({"id": len(annotations) + 1, "image_id": row, "category_id": label + 1,
                                 "bbox": [left, top, right - left, bottom - top],
                                 "area": (right - left) * (bottom - top), **mark})

@@ -16,7 +16,6 @@ image (Pillow averages, OpenCV picks); that share is reported.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -24,15 +23,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import IMAGE_SIZE, hardware, images, mmdet_config, quiet, save_for_mmdet, timed
+from harness import hardware, print_line, timed
+from mmdet_reference import IMAGE_SIZE, image_options, images, mmdet_config, save_for_mmdet
 from torchvision.ops import box_iou
 
 from mgral.data.images import ImageStore
-from mgral.detection.building import build_detector
-from mgral.detection.detector import Detector
-from mgral.detection.inspecting import detect, inspect
-from mgral.detection.training import train
-from mgral.inspection import Detections
+from mgral.detection import Detector, build_detector, detect, inspect
+from mgral.pool.inspection import Detections
+from mgral.training.supervised import supervised_training
 
 GOAL = 2
 BATCHES = (1, 8, 32)
@@ -40,15 +38,7 @@ LEAST_ALIKE = 0.995
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--images", type=int, default=300, help="synthetic scenes, where no data is given")
-    parser.add_argument("--steps", type=int, default=150, help="of training, so that there is something to find")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, to choose from")
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    options = parser.parse_args()
-    quiet()
+    options = image_options(__doc__, images=300, steps=150, repeats=5)
     with tempfile.TemporaryDirectory() as folder:
         raw, ratio = measured(options, Path(folder))
     if not options.json:
@@ -56,7 +46,7 @@ def main() -> None:
             print(f"{name:12}{raw[f'{name}_images_s']:9.1f} images/s")
         print(f"ratio {ratio} cold (goal {GOAL}), {raw['ratio_warm']} warm; "
               f"the same found in {raw['alike_same_pixels']:.1%}, from files in {raw['alike_from_files']:.1%}")
-    print(json.dumps({"name": "inference", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("inference", ratio, GOAL, raw)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
@@ -66,8 +56,7 @@ def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
     store = ImageStore.open(dataset, IMAGE_SIZE, folder / "cache")
     detector = build_detector(config.detector, dataset.classes, 0)
     training = config.training.model_copy(update={"steps": options.steps})
-    for _ in train(detector, store, dataset.boxes, sorted(dataset.boxes), training, 0):
-        pass
+    supervised_training(detector, store, dataset.boxes, sorted(dataset.boxes), training, 0).run()
     inferencer = inferencer_of(detector, folder)
     same, files_alike = compared(detector, inferencer, store, ids, files)
 
@@ -114,7 +103,7 @@ def inferencer_of(detector: Detector, folder: Path):
 
 def found_by(inferencer, inputs: Sequence, batch: int) -> list[Detections]:
     samples = inferencer(inputs, batch_size=batch, return_datasamples=True)["predictions"]
-    return [Detections(*(one.numpy() for one in (found.bboxes, found.scores, found.labels)))
+    return [Detections(*(values.numpy() for values in (found.bboxes, found.scores, found.labels)))
             for found in (sample.pred_instances for sample in samples)]
 
 
@@ -124,10 +113,10 @@ def compared(detector: Detector, inferencer, store: ImageStore, ids: Sequence[st
     found = detect(detector, store, ids)
     ours = [found[image_id] for image_id in ids]
     contents = [store.content(image_id) for image_id in ids]
-    drawn = [np.ascontiguousarray(store.pixels([one])[0].permute(1, 2, 0).numpy()[:height, :width, ::-1])
-             for one, (height, width) in zip(ids, contents, strict=True)]
-    theirs = [Detections(one.xyxy / store.scale(image_id), one.scores, one.labels)
-              for image_id, one in zip(ids, found_by(inferencer, drawn, 8), strict=True)]
+    drawn = [np.ascontiguousarray(store.pixels([image_id])[0].permute(1, 2, 0).numpy()[:height, :width, ::-1])
+             for image_id, (height, width) in zip(ids, contents, strict=True)]
+    theirs = [Detections(other.xyxy / store.scale(image_id), other.scores, other.labels)
+              for image_id, other in zip(ids, found_by(inferencer, drawn, 8), strict=True)]
     same = alike(ours, theirs, 0.99, 1e-3)
     if same < LEAST_ALIKE:
         raise SystemExit(f"inference: expected the same detections from the same pixels, got {same:.1%} alike")
@@ -138,9 +127,9 @@ def alike(ours: Sequence[Detections], theirs: Sequence[Detections], overlap: flo
     """Share of the detections, of both sides, that have a partner of their class on the other side."""
     partners = []
     for pair in zip(ours, theirs, strict=True):
-        one, other = ([torch.from_numpy(value) for value in (side.xyxy, side.scores, side.labels)] for side in pair)
-        fit = ((box_iou(one[0], other[0]) >= overlap) & ((one[1][:, None] - other[1]).abs() <= score)
-               & (one[2][:, None] == other[2]))
+        mine, other = ([torch.from_numpy(value) for value in (side.xyxy, side.scores, side.labels)] for side in pair)
+        fit = ((box_iou(mine[0], other[0]) >= overlap) & ((mine[1][:, None] - other[1]).abs() <= score)
+               & (mine[2][:, None] == other[2]))
         partners += [*fit.any(dim=1).tolist(), *fit.any(dim=0).tolist()]
     if not partners:
         raise SystemExit("inference: expected something to be found, got nothing; train longer (--steps)")

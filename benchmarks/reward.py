@@ -1,89 +1,86 @@
 """What every reward, design, representation and estimator is worth: the tables of docs/results/reward.md.
 
-    python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0,1] [--read] [--json]
+    python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0 1] [--records 40] [--held-out 32]
+                                [--read] [--json]
 
-Reads what `benchmarks/reward_records.py` measured into the same folder; tables that it has not measured whole are left
-out. Held-out batches have a true gain: test mAP after a training with their true labels, the mean of two seeds. A
-standard error is that over held-out batches (bootstrap). What is found of a seed is kept in DIR/SEED.json (ten
-minutes; `--read` takes it from there), that of all seeds in DIR/NAME.csv; the tables over all seeds are printed.
+Reads what `benchmarks/reward_records.py` measured into the same folder, with the same options; tables that it has not
+measured whole are left out. Held-out batches have a true gain: test mAP after a training with their true labels, the
+mean of two seeds. A standard error is that over held-out batches (bootstrap). What is found of a seed is kept in
+DIR/SEED.json (ten minutes; `--read` takes it from there), that of all seeds in DIR/NAME.csv; the tables over all seeds
+are printed. The last line is one JSON object; `ratio` is the rank correlation of the default table's estimates with the
+true gains, `goal` that of another training with true labels.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
 import itertools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-import reward_records
-from reward_records import MEASUREMENTS, Batch, Stage, staged
+from harness import hardware, print_line, study_parser
+from reward_records import HELD_OUT, MEASUREMENTS, RECORDS, Series, series
+from stage import staged
 
 from mgral.config import TableConfig
-from mgral.lookup.estimator import Estimator, make_estimator
-from mgral.lookup.fidelity import better_half, settle
-from mgral.lookup.images import class_mass, detection_entropy
-from mgral.lookup.quality import loo_r2, spearman
+from mgral.experiments.record import Batch, Record, signed
+from mgral.experiments.runner import better_half
+from mgral.lookup.aggregation import aggregate
+from mgral.lookup.estimator import make_estimator
+from mgral.lookup.quality import Quality, leave_one_out, spearman
 from mgral.lookup.representation import Representation
-from mgral.lookup.sequential import ROUND, next_batches
-from mgral.lookup.store import Record
 from mgral.params import read_config
+from mgral.pool.statistics import class_mass, detection_entropy
+from mgral.strategies import PoolView
 
 FIGURES = ("map", "ap50", "soft_ap", "loss", "balanced_loss")
-LOSSES = ("loss", "balanced_loss")
-AVERAGE = 3
-"""Last measurements of four that are averaged."""
 REPRESENTATIONS = {
-    "mean embedding": ("mean",), "mean, spread": ("mean", "spread"), "histogram": ("histogram",),
-    "uncertainty": ("uncertainty",), "diversity": ("diversity",),
+    "mean embedding": ("mean",), "histogram": ("histogram",), "uncertainty": ("uncertainty",),
+    "diversity": ("diversity",),
     "histogram, uncertainty, diversity": ("histogram", "uncertainty", "diversity"),
     "mean, histogram, uncertainty, diversity": ("mean", "histogram", "uncertainty", "diversity")}
 ESTIMATORS = ("inverse_distance", "ridge", "gp", "ensemble")
 DEFAULT = ("mean", "histogram", "uncertainty", "diversity")
 """The default representation."""
-WHITENINGS = ("columns", "blocks")
+SHIPPED = {"source": "student", "design": "spread", "reward": "balanced_loss", "estimator": "gp",
+           "representation": ", ".join(DEFAULT)}
 TABLES = (("semisupervised", "random"), ("semisupervised", "spread"), ("student", "spread"),
-          ("student, long", "spread"), ("labelled", "spread"))
+          ("student, long", "spread"))
+ANOTHER = "another run with true labels"
 RESAMPLES = 400
 DRAWS = 8
-"""Tables drawn to compare a sequential design with."""
-SIZES = (16, 24)
-"""Records of such tables."""
+"""Tables drawn for each way to spend their cost."""
 WAYS = {"24 whole": (24, (), 1), "12 whole": (12, (), 1), "12 with two seeds": (12, (), 2),
         "32, half stopped at half": (32, (2,), 1), "38, half stopped at a quarter": (38, (1,), 1)}
 """Batches, rungs (of four measurements) and seeds: what a table's cost of 24 trainings may be spent on, and half."""
 
 
 class Measurements:
-    """The lines of one seed: figures by key."""
+    """The records of one seed, by series and repeat."""
 
-    def __init__(self, path: Path) -> None:
-        self.lines = {one["key"]: one for one in map(json.loads, path.read_text().splitlines())}
+    def __init__(self, measured: Mapping[str, Series]) -> None:
+        self.series = measured
+        self.known = {(name, repeat): each.found(repeat) for name, each in measured.items() for repeat in range(2)}
 
-    def rows(self, prefix: str, repeat: int = 0) -> list[dict]:
-        """The lines `prefix`/number/`repeat` in order."""
-        found = [(int(key.split("/")[-2]), line) for key, line in self.lines.items()
-                 if key.startswith(f"{prefix}/") and key.endswith(f"/{repeat}")]
-        return [line for _, line in sorted(found, key=lambda one: one[0])]
+    def records(self, name: str, repeat: int = 0) -> list[Record]:
+        return self.known[name, repeat]
 
-    def has(self, prefix: str) -> bool:
-        """Whether all of a table is there."""
-        return len(self.rows(prefix)) >= reward_records.RECORDS
+    def has(self, name: str) -> bool:
+        """Whether all batches of a series were measured once."""
+        return len(self.records(name)) == len(self.series[name].batches[0])
 
-    def values(self, prefix: str, figure: str, repeat: int = 0, average: int = 1) -> np.ndarray:
+    def values(self, name: str, figure: str, repeat: int = 0) -> np.ndarray:
         """A reward of each batch, (n,); the more the better."""
-        sign = -1 if figure in LOSSES else 1
-        return np.array([sign * np.mean([one[figure] for one in line["curve"][-average:]])
-                         for line in self.rows(prefix, repeat)])
+        return np.array([record.reward(figure) for record in self.records(name, repeat)])
 
-    def batches(self, prefix: str) -> list[Batch]:
-        return [tuple(line["batch"]) for line in self.rows(prefix)]
+    def batches(self, name: str) -> list[Batch]:
+        return [record.image_ids for record in self.records(name)]
 
     def true_gain(self, figure: str = "map") -> np.ndarray:
         return (self.values("truth", figure, 0) + self.values("truth", figure, 1)) / 2
@@ -93,45 +90,43 @@ def signal(found: Measurements) -> list[dict]:
     """Deviations of each reward: between batches, from run to run, and of the latter what is not the seed's alone."""
     rows = []
     for prefix in ("semisupervised/random", "semisupervised/spread", "truth"):
-        for figure, average in itertools.product(FIGURES, (1, AVERAGE)):
-            again = found.values(prefix, figure, 1, average)
+        for figure in FIGURES:
+            again = found.values(prefix, figure, 1)
             if len(again) < 3:
                 continue
-            both = np.column_stack([found.values(prefix, figure, 0, average)[:len(again)], again])
+            both = np.column_stack([found.values(prefix, figure)[:len(again)], again])
             gap = both[:, 0] - both[:, 1]
             runs, apart = (gap**2).mean() / 2, gap.var(ddof=1) / 2
             between = max(both.var(axis=0, ddof=1).mean() - apart, 0.0)
-            rows.append({"table": prefix, "reward": figure, "average": average, "batches": len(both),
+            rows.append({"table": prefix, "reward": figure, "batches": len(both),
                          "between": between**0.5, "runs": runs**0.5, "same_seed": apart**0.5})
     return rows
 
 
-def estimates(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
+def estimates(view: PoolView, found: Measurements, config: TableConfig) -> list[dict]:
     """Leave-one-out and held-out figures of every table × reward × representation × estimator.
 
     `loo_error`: of records left out, root mean square in deviations; 1 if deviations are right.
     """
     truth, held = found.true_gain(), found.batches("truth")
     rows = []
-    for (source, design), (name, blocks), whitening in itertools.product(TABLES, REPRESENTATIONS.items(), WHITENINGS):
-        if (source == "labelled" and "mean" in blocks) or not found.has(f"{source}/{design}"):
+    for (source, design), (name, blocks) in itertools.product(TABLES, REPRESENTATIONS.items()):
+        if not found.has(f"{source}/{design}"):
             continue
-        batches = found.batches(f"{source}/{design}")
-        recorded, asked = described(stage, source, blocks, whitening)
-        learned, queries = recorded(batches), asked(held)
+        represent = described(view, blocks)
+        learned, queries = represent(found.batches(f"{source}/{design}")), represent(held)
         for estimator, figure in itertools.product(ESTIMATORS, FIGURES):
-            if estimator == "ensemble" and (whitening == "blocks" or source == "labelled" or figure != "balanced_loss"):
-                continue  # takes seconds; and looks at images, of which a played pool has others
-            rewards = found.values(f"{source}/{design}", figure, 0, AVERAGE)
-            settings = config.model_copy(update={"estimator": estimator, "representation": blocks})
-            unlearned = make_estimator(settings, recorded, 0)
-            left = unlearned.left_out(learned, rewards)
-            value = make_estimator(settings, recorded, 0).fit(learned, rewards).predict(queries).value
+            if estimator == "ensemble" and figure != "balanced_loss":
+                continue  # takes seconds
+            rewards = found.values(f"{source}/{design}", figure)
+            settings = config.model_copy(update={"estimator": estimator})
+            left = leave_one_out(make_estimator(settings, represent, 0), learned, rewards)
+            value = make_estimator(settings, represent, 0).fit(learned, rewards).predict(queries).value
+            quality = Quality.of(rewards, left)
             rows.append({"source": source, "design": design, "reward": figure, "representation": name,
-                         "whitening": whitening, "estimator": estimator, "records": len(rewards),
-                         "loo_r2": loo_r2(rewards, left.value),
+                         "estimator": estimator, "records": quality.records, "loo_r2": quality.loo_r2,
                          "loo_error": in_deviations(rewards - left.value, left.deviation),
-                         "loo_spearman": spearman(rewards, left.value), "true": spearman(truth, value),
+                         "loo_spearman": quality.spearman, "true": spearman(truth, value),
                          "error": bootstrap(truth, value)})
     return rows
 
@@ -141,91 +136,45 @@ def in_deviations(errors: np.ndarray, deviations: np.ndarray) -> float:
     return float(np.sqrt(np.mean((errors / np.maximum(deviations, 1e-12)) ** 2)))
 
 
-def direct(stage: Stage, found: Measurements) -> list[dict]:
+def direct(view: PoolView, found: Measurements) -> list[dict]:
     """How well the rewards themselves, and quantities that need no training, rank the true gains."""
-    truth, held, seen = found.true_gain(), found.batches("truth"), stage.seen
+    truth, held, seen = found.true_gain(), found.batches("truth"), view.inspection
     first, second = (found.values("truth", "map", repeat) for repeat in (0, 1))
-    known = class_mass(seen)[seen.rows(stage.splits.labelled)].sum(axis=0)
+    known = class_mass(seen)[seen.rows(view.labelled)].sum(axis=0)
     weight = (1 + known.sum()) / (1 + known)
     of = {"objects predicted, classes balanced": class_mass(seen) @ weight,
           "entropy of detections, classes balanced": detection_entropy(seen) @ weight,
           "entropy of detections": detection_entropy(seen).sum(axis=1)}
     values = {f"true {figure}": found.true_gain(figure) for figure in FIGURES[1:]}
-    values |= {f"reward {figure}": found.values("direct", figure, 0, AVERAGE) for figure in FIGURES}
-    values |= {name: np.array([one[seen.rows(batch)].sum() for batch in held]) for name, one in of.items()}
-    rows = [{"by": name, "true": spearman(truth, one), "error": bootstrap(truth, one)} for name, one in values.items()
-            if len(one) == len(truth)]
-    return [{"by": "another run with true labels", "true": spearman(first, second),
+    values |= {f"reward {figure}": found.values("direct", figure) for figure in FIGURES}
+    values |= {name: np.array([worth[seen.rows(batch)].sum() for batch in held]) for name, worth in of.items()}
+    rows = [{"by": name, "true": spearman(truth, value), "error": bootstrap(truth, value)}
+            for name, value in values.items() if len(value) == len(truth)]
+    return [{"by": ANOTHER, "true": spearman(first, second),
              "error": bootstrap(first, second)}, *rows]
 
 
-def lengths(found: Measurements) -> list[dict]:
+def lengths(long: Sequence[Record]) -> list[dict]:
     """Rank correlation of early measurements of long trainings with their end, against the share of the cost."""
-    long = found.rows("long/spread")
     rows = []
-    for figure, place in itertools.product(FIGURES, range(len(long[0]["curve"]) if long else 0)):
-        sign = -1 if figure in LOSSES else 1
-        early, late = (np.array([sign * line["curve"][at][figure] for line in long]) for at in (place, -1))
-        rows.append({"reward": figure, "share": long[0]["curve"][place]["step"] / long[0]["curve"][-1]["step"],
+    for figure, place in itertools.product(FIGURES, range(len(long[0].curve) if long else 0)):
+        early, late = (np.array([signed(record.curve[at], figure) for record in long]) for at in (place, -1))
+        rows.append({"reward": figure, "share": long[0].curve[place]["step"] / long[0].steps,
                      "spearman": spearman(late, early), "error": bootstrap(late, early), "batches": len(long)})
     return rows
 
 
-def rounds(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
-    """Figures of tables chosen in rounds from the spread design's batches, beside as many of them at random.
-
-    Means over draws of what a table begins with; `error` is that of the paired difference between the two.
-    """
-    truth, held, rows = found.true_gain(), found.batches("truth"), []
-    tables = itertools.product(("semisupervised", "student"), REPRESENTATIONS.items(), ESTIMATORS, SIZES)
-    for source, (name, blocks), estimator, size in tables:
-        if len(found.rows(f"{source}/spread")) < size:
-            continue
-        represent = described(stage, source, blocks)[0]
-        settings = config.model_copy(update={"estimator": estimator, "representation": blocks})
-        batches, queries = found.batches(f"{source}/spread"), represent(held)
-        learned, rewards = represent(batches), found.values(f"{source}/spread", "balanced_loss", 0, AVERAGE)
-
-        def taught(kept: list[int], settings=settings, represent=represent, learned=learned, rewards=rewards):
-            return make_estimator(settings, represent, 0).fit(learned[kept], rewards[kept])
-
-        rng, reached = np.random.default_rng(0), []
-        for _ in range(DRAWS):
-            order = rng.permutation(len(batches)).tolist()
-            kept = in_rounds(represent, batches, order, size, taught)
-            left = make_estimator(settings, represent, 0).left_out(learned[kept], rewards[kept]).value
-            reached.append((loo_r2(rewards[kept], left),
-                            *(spearman(truth, taught(one).predict(queries).value) for one in (kept, order[:size]))))
-        loo, sequential, spread = np.array(reached).T
-        rows.append({"source": source, "representation": name, "estimator": estimator, "records": size,
-                     "loo_r2": loo.mean(), "sequential": sequential.mean(), "spread": spread.mean(),
-                     "error": (sequential - spread).std(ddof=1) / DRAWS**0.5})
-    return rows
-
-
-def in_rounds(represent: Representation, batches: list[Batch], order: list[int], size: int,
-              taught: Callable[[list[int]], Estimator]) -> list[int]:
-    """Half as many as asked for in this order, the others as the estimator wants them round by round."""
-    number, kept = {batch: row for row, batch in enumerate(batches)}, order[:size // 2]
-    while len(kept) < size:
-        left = [batches[row] for row in order if row not in kept]
-        kept = kept + [number[one] for one in next_batches(represent, taught(kept), left, min(ROUND, size - len(kept)))]
-    return kept
-
-
-def spent(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
+def spent(view: PoolView, found: Measurements, config: TableConfig) -> list[dict]:
     """Held-out figures of tables that cost as much as 24 whole trainings, each spent in another way.
 
     Means over draws of the batches from the spread design's; the error is that of the paired difference to 24 whole
-    trainings. Class-balanced loss at the last measurement, for it is what a rung looks at.
+    trainings. Class-balanced loss, for it is what a rung looks at.
     """
-    truth, held, rows = found.true_gain(), found.batches("truth"), []
-    represent = described(stage, "semisupervised", DEFAULT)[0]
-    queries = represent(held)
+    truth, rows, represent = found.true_gain(), [], described(view, DEFAULT)
+    queries = represent(found.batches("truth"))
     for source, estimator in itertools.product(("semisupervised", "student"), ("ridge", "gp")):
-        settings = config.model_copy(update={"estimator": estimator, "representation": DEFAULT, "average": 1,
-                                             "measurements": MEASUREMENTS, "reward": "balanced_loss"})
-        first, again = (found.rows(f"{source}/spread", repeat) for repeat in range(2))
+        settings = config.model_copy(update={"estimator": estimator, "measurements": MEASUREMENTS})
+        first, again = (found.records(f"{source}/spread", repeat) for repeat in range(2))
         if not first:
             continue
         rng, reached = np.random.default_rng(0), {name: [] for name in WAYS}
@@ -234,89 +183,74 @@ def spent(stage: Stage, found: Measurements, config: TableConfig) -> list[dict]:
             for name, (count, rungs, repeats) in WAYS.items():
                 if repeats > 1 and len(again) < len(first):
                     continue
-                records = [whole(line) for line in (first[row] for row in order[:count])]
-                left, stopped = records, []
-                for rung in rungs:
-                    going = better_half([cut(one, rung) for one in left], settings)
-                    kept = {one.image_ids for one in going}
-                    stopped += [cut(one, rung) for one in left if one.image_ids not in kept]
-                    left = [one for one in left if one.image_ids in kept]
-                others = [whole(again[row], 1) for row in order[:count]] if repeats > 1 else []
-                settled = settle([*stopped, *left, *others], settings)
-                learned = make_estimator(settings, represent, 0).fit(represent(settled.batches), settled.rewards,
-                                                                     settled.noise)
+                others = [again[row] for row in order[:count]] if repeats > 1 else []
+                known = aggregate(stopped([first[row] for row in order[:count]], rungs) + others, "balanced_loss")
+                learned = make_estimator(settings, represent, 0).fit(represent(known.batches), known.rewards,
+                                                                     known.noise)
                 reached[name].append(spearman(truth, learned.predict(queries).value))
         plain = np.array(reached["24 whole"])
-        rows += [{"source": source, "estimator": estimator, "spent on": name, "true": np.mean(one),
-                  "gain": np.mean(one - plain), "error": (one - plain).std(ddof=1) / DRAWS**0.5}
-                 for name, one in ((name, np.array(one)) for name, one in reached.items() if one)]
+        rows += [{"source": source, "estimator": estimator, "spent on": name, "true": np.mean(values),
+                  "gain": np.mean(values - plain), "error": (values - plain).std(ddof=1) / DRAWS**0.5}
+                 for name, values in ((name, np.array(values)) for name, values in reached.items() if values)]
     return rows
 
 
-def whole(line: dict, repeat: int = 0) -> Record:
-    """The measurements of a line as a record of the table."""
-    end = line["curve"][-1]
-    return Record(fingerprint=f"{line['key']}", scope="", study="", strategy="", cycle=1, snapshot="", origin="design",
-                  image_ids=tuple(line["batch"]), seed=repeat, labelled=0, map=end["map"], ap50=end["ap50"],
-                  balanced_loss=end["balanced_loss"], loss=end["loss"], per_class={}, seconds=line["seconds"],
-                  steps=end["step"], code="", repeat=repeat, curve=tuple(line["curve"]))
+def stopped(records: list[Record], rungs: Sequence[int]) -> list[Record]:
+    """What a table with such rungs would hold: of whole trainings the less promising half stops at each of them."""
+    ended = []
+    for rung in rungs:
+        paused = [replace(record, figures=record.curve[rung - 1], curve=record.curve[:rung],
+                          steps=record.curve[rung - 1]["step"]) for record in records]
+        going = {record.fingerprint for record in better_half(paused, "balanced_loss")}
+        ended += [record for record in paused if record.fingerprint not in going]
+        records = [record for record in records if record.fingerprint in going]
+    return ended + records
 
 
-def cut(record: Record, rung: int) -> Record:
-    """The same, stopped after so many measurements."""
-    return replace(record, curve=record.curve[:rung], steps=record.curve[rung - 1]["step"])
+def described(view: PoolView, blocks: tuple[str, ...]) -> Representation:
+    return Representation(blocks, view.inspection, view.pool, view.labelled, view.setup.budget, 0)
 
 
-def described(stage: Stage, source: str, blocks: tuple[str, ...],
-              whitening: str = "columns") -> tuple[Representation, Representation]:
-    """How a source's batches are described, and how those of the pool are."""
-    splits, budget = stage.splits, stage.config.study.budget
-    asked = Representation(blocks, stage.seen, splits.pool, splits.labelled, budget, 0, whitening)
-    if source != "labelled":
-        return asked, asked
-    view = stage.part_seen.of(sorted(splits.labelled))
-    return Representation(blocks, view, stage.held, stage.part, len(stage.held) // 2, 0, whitening), asked
-
-
-def bootstrap(one: np.ndarray, other: np.ndarray) -> float:
+def bootstrap(first: np.ndarray, second: np.ndarray) -> float:
     """Standard error of the rank correlation."""
     rng = np.random.default_rng(0)
-    drawn = rng.integers(len(one), size=(RESAMPLES, len(one)))
-    return float(np.std([spearman(one[rows], other[rows]) for rows in drawn]))
+    drawn = rng.integers(len(first), size=(RESAMPLES, len(first)))
+    return float(np.std([spearman(first[rows], second[rows]) for rows in drawn]))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seeds", default="0")
+    parser = study_parser(__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--held-out", type=int, default=HELD_OUT)
     parser.add_argument("--read", action="store_true", help="take DIR/SEED.json as earlier calls left them")
-    parser.add_argument("--json", action="store_true", help="print JSON lines only")
     options = parser.parse_args()
-    config, every = read_config(options.params), []
-    for seed in map(int, options.seeds.split(",")):
+    config, together = read_config(options.params), {}
+    for seed in options.seeds:
         path = options.out / f"{seed}.json"
         if not options.read:
-            stage = staged(config.model_copy(update={"seed": seed}), options.data, options.out / f"seed-{seed}")
-            found = Measurements(options.out / f"{seed}.jsonl")
-            path.write_text(json.dumps(tables(stage, found, config.table), indent=1))
-        every.append({name: [{"seed": seed, **row} for row in rows]
-                      for name, rows in json.loads(path.read_text()).items()})
-        print(json.dumps({"name": "reward", "seed": seed, **{name: len(rows) for name, rows in every[-1].items()}}))
-    together = {name: [row for one in every for row in one[name]] for name in every[0]}
+            with staged(config, options.data, options.out, seed) as view:
+                found = Measurements(series(view, options.records, options.held_out))
+                path.write_text(json.dumps(tables(view, found), indent=1))
+        for name, rows in json.loads(path.read_text()).items():
+            together.setdefault(name, []).extend({"seed": seed, **row} for row in rows)
     for name, rows in together.items():
         if rows:
             write_csv(options.out / f"{name}.csv", rows)
     for name, text in () if options.json else summary(together).items():
         print(f"\n## {name}\n\n{text}")
+    shipped = [row for row in together["estimates"] if SHIPPED.items() <= row.items()]
+    goal = [row for row in together["direct"] if row["by"] == ANOTHER]
+    print_line("reward", round(mean(shipped, "true"), 3), round(mean(goal, "true"), 3),
+               {"seeds": options.seeds, **{name: len(rows) for name, rows in together.items()}, **hardware()})
 
 
-def tables(stage: Stage, found: Measurements, config: TableConfig) -> dict[str, list[dict]]:
+def tables(view: PoolView, found: Measurements) -> dict[str, list[dict]]:
     """All that is said of one seed."""
-    return {"signal": signal(found), "direct": direct(stage, found), "estimates": estimates(stage, found, config),
-            "rounds": rounds(stage, found, config), "spent": spent(stage, found, config),
-            "lengths": lengths(found) if found.has("long/spread") else []}
+    config = view.setup.config
+    return {"signal": signal(found), "direct": direct(view, found), "estimates": estimates(view, found, config),
+            "spent": spent(view, found, config),
+            "lengths": lengths(found.records("long/spread")) if found.has("long/spread") else []}
 
 
 def write_csv(path: Path, rows: list[dict]) -> None:
@@ -332,11 +266,10 @@ def summary(found: dict[str, list[dict]]) -> dict[str, str]:
 
     The error of a mean takes the seeds' errors for independent.
     """
-    plain = [row for row in found["estimates"] if row["whitening"] == "columns"]
-    default = [row for row in plain if row["representation"] == names_of(row["source"])]
-    balanced = [row for row in plain if row["reward"] == "balanced_loss"]
+    default = [row for row in found["estimates"] if row["representation"] == ", ".join(DEFAULT)]
+    balanced = [row for row in found["estimates"] if row["reward"] == "balanced_loss"]
     usual = [row for row in default if row["reward"] == "balanced_loss"]
-    sides = {name: [{**row, "figure": name, "value": row[name]} for row in found["signal"] if row["average"] == 1]
+    sides = {name: [{**row, "figure": name, "value": row[name]} for row in found["signal"]]
              for name in ("between", "runs", "same_seed")}
     return {
         "signal": pivot([row for rows in sides.values() for row in rows], ("table", "reward"), "figure",
@@ -345,8 +278,6 @@ def summary(found: dict[str, list[dict]]) -> dict[str, str]:
         "estimates": pivot(default, ("source", "design", "reward"), "estimator", fitted),
         "of each seed": pivot(usual, ("source", "design", "estimator"), "seed", fitted),
         "representations": pivot(balanced, ("source", "design", "representation"), "estimator", fitted),
-        "rounds": pivot([{**row, "true": row["sequential"], "design": f"sequential, {row['records']}"}
-                         for row in found["rounds"]], ("source", "design", "representation"), "estimator", changed),
         "spent": pivot(found["spent"], ("source", "spent on"), "estimator",
                        lambda rows: f"{mean(rows, 'true'):.2f}; {mean(rows, 'gain'):+.2f} ± {error(rows):.2f}"),
         "deviations": pivot(usual, ("source", "design"), "estimator",
@@ -356,12 +287,6 @@ def summary(found: dict[str, list[dict]]) -> dict[str, str]:
                          lambda rows: f"{mean(rows, 'spearman'):.2f} ± {error(rows):.2f}")}
 
 
-def names_of(source: str) -> str:
-    """The default representation, as far as a source has it."""
-    blocks = DEFAULT[1:] if source == "labelled" else DEFAULT
-    return next(name for name, each in REPRESENTATIONS.items() if each == blocks)
-
-
 def pivot(rows: list[dict], index: tuple[str, ...], column: str, cell: Callable[[list[dict]], str]) -> str:
     """A table of cells, each of the rows that it stands for."""
     columns = list(dict.fromkeys(row[column] for row in rows))
@@ -369,7 +294,7 @@ def pivot(rows: list[dict], index: tuple[str, ...], column: str, cell: Callable[
     for row in rows:
         groups.setdefault(tuple(row[name] for name in index), {}).setdefault(row[column], []).append(row)
     return markdown([{**dict(zip(index, key, strict=True)),
-                      **{str(one): cell(each[one]) if one in each else "" for one in columns}}
+                      **{str(name): cell(each[name]) if name in each else "" for name in columns}}
                      for key, each in groups.items()])
 
 
@@ -387,12 +312,6 @@ def correlation(rows: list[dict]) -> str:
 
 def fitted(rows: list[dict]) -> str:
     return f"{mean(rows, 'loo_r2'):.2f} / {correlation(rows)}"
-
-
-def changed(rows: list[dict]) -> str:
-    """With the paired difference to as many batches at random."""
-    gain = mean(rows, "sequential") - mean(rows, "spread")
-    return f"{mean(rows, 'loo_r2'):.2f} / {mean(rows, 'true'):.2f}; {gain:+.2f} ± {error(rows):.2f}"
 
 
 def markdown(rows: list[dict]) -> str:

@@ -22,11 +22,17 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from harness import benchmark_parser, print_line
+
+if TYPE_CHECKING:  # what imports cost is measured
+    from mgral.lookup.reward import TableReward
+    from mgral.strategies import PoolView
 
 GOAL_SECONDS = 600
 KINDS, CLASSES, LOCATIONS, DIMENSIONS = 500, 20, 50, 256
@@ -36,7 +42,7 @@ EVERY = 0.02
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--shortlist", type=int, default=12_000)
     parser.add_argument("--budget", type=int, default=1_000)
@@ -44,10 +50,8 @@ def main() -> None:
     parser.add_argument("--records", type=int, default=40)
     parser.add_argument("--iterations", type=int, default=60)
     parser.add_argument("--fallbacks", type=int, default=0, help="most experiments that the search may ask for")
-    parser.add_argument("--segments", type=int, default=16, help="of the pool, read side by side, where mgral knows it")
     parser.add_argument("--threads", type=int, default=1, help="of torch and BLAS; a run of mgral has one")
     parser.add_argument("--folder", type=Path, help="where the pool is written; a temporary folder when absent")
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     parser.add_argument("--step", choices=("draw", "choose"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
@@ -59,8 +63,8 @@ def main() -> None:
             found.append(measured(images, Path(folder), str(options.threads)))
         if not options.json:
             print(line(found[-1]), flush=True)
-    largest = max(found, key=lambda one: one["images"])["total_seconds"]
-    print(json.dumps({"name": "scaling", "ratio": round(GOAL_SECONDS / largest, 2), "goal": 1, "raw": found}))
+    largest = max(found, key=lambda size: size["images"])["total_seconds"]
+    print_line("scaling", round(GOAL_SECONDS / largest, 2), 1, found)
 
 
 def measured(images: int, folder: Path, threads: str) -> dict:
@@ -79,7 +83,7 @@ def measured(images: int, folder: Path, threads: str) -> dict:
 
 def draw(options: argparse.Namespace) -> None:
     """Writes the pool's inspection block by block, and beside it the kind of each image."""
-    from mgral.inspection import DetectionSequence, Inspection, write_inspection
+    from mgral.pool.inspection import DetectionSequence, Inspection, write_inspection
 
     (images,), rng = options.images, np.random.default_rng(0)
     centres = rng.normal(size=(KINDS, DIMENSIONS)).astype(np.float32)
@@ -114,65 +118,80 @@ def choose(options: argparse.Namespace) -> None:
     with part("import", seconds):
         import torch
 
-        from mgral.agent.search import Search
-        from mgral.config import SearchConfig, TableConfig
-        from mgral.inspection import Inspection
-        from mgral.lookup.controls import compare
-        from mgral.lookup.design import design_batches
-        from mgral.lookup.estimator import make_estimator
-        from mgral.lookup.heuristic import balanced_entropy
-        from mgral.lookup.images import uncertainty
-        from mgral.lookup.quality import assess
-        from mgral.lookup.representation import Representation
-        from mgral.lookup.reward import TableReward
-        from mgral.lookup.shortlist import shortlist
+        from mgral.config import SearchConfig
+        from mgral.lookup import design, estimator, quality, representation, reward  # noqa: F401 - timed here
+        from mgral.pool.inspection import Inspection
+        from mgral.pool.shortlist import shortlist
+        from mgral.pool.statistics import uncertainty
+        from mgral.search.agent import Agent
+        from mgral.search.controls import compare
+        from mgral.strategies import PoolView, balanced_entropy, chosen
     torch.set_num_threads(options.threads)
-    segments = {"segments": options.segments} if "segments" in SearchConfig.model_fields else {}
-    searching = SearchConfig(iterations=options.iterations, **segments)
-    table = TableConfig(records=options.records, shortlist=options.shortlist, estimator="ridge")
-    budget = options.budget
+    searching, budget = SearchConfig(iterations=options.iterations), options.budget
     with part("open", seconds):
         seen = Inspection.load(options.folder / "seen")
         rows = np.random.default_rng(1).permutation(len(seen.ids))[:min(options.labelled, len(seen.ids) // 10)]
-        labelled = [seen.ids[row] for row in np.sort(rows)]
+        labelled = tuple(seen.ids[row] for row in np.sort(rows))
     truth = Truth(np.load(options.folder / "kinds.npy"), rows)
     with part("shortlist", seconds):
         size = min(options.shortlist, len(seen.ids) - len(labelled))
-        pool = [seen.ids[row] for row in shortlist(seen.embedding, rows, size, 0, uncertainty(seen))]
+        pool = tuple(seen.ids[row] for row in shortlist(seen.embedding, rows, size, 0, uncertainty(seen)))
+    view = PoolView(pool, labelled, seen)
+    batches, found, loo_r2 = filled(view, truth, options, searching.risk_aversion, seconds)
+    with part("search", seconds):
+        search = Agent(seen.of(pool).embedding, searching.agent).search(found, pool, budget, 0)
+        for _ in search.until(searching.iterations):
+            pass
+        batch = search.candidates()[0].ids
+    with part("controls", seconds):
+        heuristic = chosen(balanced_entropy.STRATEGY, view, budget, np.random.default_rng(0)).ids
+        compare(found.estimate, pool, tuple(sorted(heuristic)), batches, search.queries, 0)
+    total = time.perf_counter() - begun
+    print(json.dumps({
+        "images": len(seen.ids), "labelled": len(labelled), "shortlist": len(pool), "budget": len(set(batch)),
+        "records": len(batches), "iterations": searching.iterations, "batches": searching.agent.batches_per_iteration,
+        "fallbacks": len(found.fallbacks), "threads": options.threads, "total_seconds": round(total, 1),
+        "seconds": {name: round(value, 2) for name, value in seconds.items()}, **memory.peaks(),
+        "loo_r2": round(loo_r2, 2),
+        "simulated_reward": worth(view, truth, rows, batch, heuristic)}))
+
+
+def filled(view: PoolView, truth: Truth, options: argparse.Namespace, risk_aversion: float,
+           seconds: dict[str, float]) -> tuple[list, TableReward, float]:
+    """A table of simulated experiments: its batches, what the search maximises, and its leave-one-out R²."""
+    from mgral.config import TableConfig
+    from mgral.lookup.design import design_batches
+    from mgral.lookup.estimator import make_estimator
+    from mgral.lookup.quality import assess
+    from mgral.lookup.representation import Representation
+    from mgral.lookup.reward import TableReward
+
+    seen, budget = view.inspection, options.budget
+    table = TableConfig(records=options.records, shortlist=options.shortlist, estimator="ridge")
     with part("design", seconds):
-        batches = design_batches(table, seen, pool, labelled, budget, 0)
-    noise = np.random.default_rng(2)
+        batches = design_batches(table.design, table.records, seen, view.pool, view.labelled, budget, 0)
     rewards = np.array([truth(seen.rows(batch)) for batch in batches])
-    rewards += noise.normal(scale=0.2 * rewards.std(), size=len(rewards))
+    rewards += np.random.default_rng(2).normal(scale=0.2 * rewards.std(), size=len(rewards))
     with part("representation", seconds):
-        represent = Representation(table.representation, seen, pool, labelled, budget, 0)
+        represent = Representation(table.representation, seen, view.pool, view.labelled, budget, 0)
         described = represent(batches)
     with part("fit", seconds):
         quality = assess(make_estimator(table, represent, 0), described, rewards)
         reward = TableReward(represent, make_estimator(table, represent, 0).fit(described, rewards),
                              lambda batch: truth(seen.rows(batch)), options.fallbacks,
-                             max(1, options.iterations // (options.fallbacks + 1)), searching.caution)
-    with part("search", seconds):
-        search = Search(pool, seen.of(pool).embedding, budget, reward, searching, 0)
-        for _ in search:
-            pass
-        chosen = search.choose().ids
-    with part("controls", seconds):
-        heuristic = balanced_entropy(seen, pool, labelled, budget, np.random.default_rng(0))
-        compare(reward.estimate, pool, tuple(sorted(heuristic)), batches,
-                searching.iterations * searching.batches_per_iteration, 0)
-    total = time.perf_counter() - begun
-    free = np.setdiff1d(np.arange(len(seen.ids)), rows)
-    worth = {"agent": truth(seen.rows(chosen)), "heuristic": truth(seen.rows(heuristic)),
-             "random_of_shortlist": float(np.mean([truth(seen.rows(noise.choice(pool, budget, replace=False)))
-                                                   for _ in range(20)])),
-             "random_of_pool": float(np.mean([truth(noise.choice(free, budget, replace=False)) for _ in range(20)]))}
-    print(json.dumps({
-        "images": len(seen.ids), "labelled": len(labelled), "shortlist": len(pool), "budget": len(set(chosen)),
-        "records": len(batches), "iterations": searching.iterations, "batches": searching.batches_per_iteration,
-        "fallbacks": len(reward.fallbacks), **segments, "threads": options.threads, "total_seconds": round(total, 1),
-        "seconds": {name: round(value, 2) for name, value in seconds.items()}, **memory.peaks(),
-        "loo_r2": round(quality.loo_r2, 2), "simulated_reward": {name: round(one, 4) for name, one in worth.items()}}))
+                             max(1, options.iterations // (options.fallbacks + 1)), risk_aversion)
+    return batches, reward, quality.loo_r2
+
+
+def worth(view: PoolView, truth: Truth, labelled: np.ndarray, batch: Sequence, heuristic: Sequence) -> dict[str, float]:
+    """Simulated rewards of the batches, and the mean of random ones."""
+    seen, budget, rng = view.inspection, len(batch), np.random.default_rng(3)
+    free = np.setdiff1d(np.arange(len(seen.ids)), labelled)
+    drawn = {"random_of_shortlist": seen.rows(view.pool), "random_of_pool": free}
+    found = {"agent": truth(seen.rows(batch)), "heuristic": truth(seen.rows(heuristic)),
+             **{name: float(np.mean([truth(rng.choice(rows, budget, replace=False)) for _ in range(20)]))
+                for name, rows in drawn.items()}}
+    return {name: round(value, 4) for name, value in found.items()}
 
 
 class Truth:

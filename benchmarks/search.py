@@ -14,9 +14,6 @@ object. The paper's time for ten iterations is three minutes on four 1080Ti; the
 
 from __future__ import annotations
 
-import argparse
-import itertools
-import json
 import os
 import time
 
@@ -25,17 +22,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # two threads that wait act
 
 import numpy as np
 import torch
-from common import hardware, timed
+from harness import benchmark_parser, hardware, print_line, timed
 from torch import Tensor, nn
 
-from mgral.agent.gradient import log_prob, sample_batches
-from mgral.agent.policy import Policy
-from mgral.agent.search import Search
-from mgral.config import SearchConfig
-from mgral.inspection import Detections, Inspection
+from mgral.config import AgentConfig, SearchConfig
 from mgral.lookup.estimator import InverseDistance
 from mgral.lookup.representation import Representation
 from mgral.lookup.reward import TableReward
+from mgral.pool.inspection import Detections, Inspection
+from mgral.search.agent import CLIP_NORM, Agent
+from mgral.search.gradient import log_prob, sample_batches
+from mgral.search.policy import Policy
 
 GOAL = 6
 MOST_SECONDS = {"cpu": 10.0, "cuda": 2.0}
@@ -47,7 +44,7 @@ its tensor. float32 sums thousands of terms in another order."""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--pool", type=int, default=15551)
     parser.add_argument("--budget", type=int, default=1000)
     parser.add_argument("--batches", type=int, default=32)
@@ -55,7 +52,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=list(MOST_SECONDS), default="cpu")
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     case = Case(options.pool, options.budget, options.batches, seed=0, device=options.device)
@@ -75,14 +71,13 @@ def main() -> None:
         print(f"{'ours, an iteration':40}{raw['ours_s']:9.3f} s, ten take {raw['ten_iterations_s']:.1f} s")
         print(f"{'nn.LSTMCell, an iteration':40}{raw['reference_s']:9.3f} s")
         print(f"ratio {ratio} (goal {GOAL}); differences {differences}")
-    print(json.dumps({"name": "search", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("search", ratio, GOAL, raw)
 
 
 class Case:
     """A made-up pool and table, our search on it, and the reference with the same weights."""
 
-    def __init__(self, pool: int, budget: int, batches: int, seed: int, segments: int = 1,
-                 iterations: int = 10**6, device: str = "cpu") -> None:
+    def __init__(self, pool: int, budget: int, batches: int, seed: int, device: str = "cpu") -> None:
         rng = np.random.default_rng(seed)
         self.ids = [f"{row:06d}.jpg" for row in range(pool)]
         embedding = made_up(pool, rng)
@@ -91,25 +86,24 @@ class Case:
         represent = Representation(("mean",), known, self.ids[1:], self.ids[:1], budget, seed)
         records = skewed(embedding, budget, rng)
         worth = (embedding @ rng.normal(size=embedding.shape[1]))[records].mean(1) + 0.1 * rng.normal(size=RECORDS)
-        estimator = InverseDistance(5).fit(represent([[self.ids[row] for row in one] for one in records]), worth)
-        config = SearchConfig(iterations=iterations, batches_per_iteration=batches, pool_order="id", segments=segments)
-        self.reward = TableReward(represent, estimator, lambda batch: 0.0, cap=0, caution=config.caution)
-        self.search = Search(self.ids, embedding, budget, self.reward, config, seed, device=device)
-        self.reference = Reference(self.search.policy, self.search.embedding, self.ids, budget, batches, self.reward,
+        estimator = InverseDistance(5).fit(represent([[self.ids[row] for row in batch] for batch in records]), worth)
+        config = AgentConfig(batches_per_iteration=batches)
+        self.reward = TableReward(represent, estimator, lambda batch: 0.0, cap=0,
+                                  risk_aversion=SearchConfig().risk_aversion)
+        self.search = Agent(embedding, config, device).search(self.reward, self.ids, budget, seed)
+        in_order = self.search.ids[self.search.place].tolist()
+        self.reference = Reference(self.search.policy, self.search.embedding, in_order, budget, batches, self.reward,
                                    config)
 
     def seconds(self, iterations: int) -> list[float]:
-        steps = iter(self.search)
+        steps = self.search.until(iterations + 1)
         next(steps)  # the first one also makes the optimizer's state
-        return [next(steps).seconds for _ in range(iterations)]
+        return [fact.seconds for fact in steps]
 
     def compared(self) -> dict[str, float]:
         """The largest differences from the reference; ends the program where one is out of bounds."""
         policy, reference = self.search.policy, self.reference
-        embedding, count, segments = self.search.embedding, len(self.ids), policy.segments
-        bounds = [part * count // segments for part in range(segments + 1)]
-        slow = torch.cat([reference.read(embedding[begin:end]) for begin, end in itertools.pairwise(bounds)])
-        scores = policy.scores(embedding)
+        slow, scores = reference.read(self.search.embedding), policy.scores(self.search.embedding)
         rows = sample_batches(scores, reference.budget, reference.batches, torch.Generator().manual_seed(1))
         rows = rows.to(scores.device)
         ours, theirs = log_prob(scores.double(), rows), reference.log_prob(slow, rows)
@@ -117,7 +111,7 @@ class Case:
         (ours @ weights).backward()
         (theirs @ weights).backward()
         gradients = [float((a.grad - b.grad).abs().max() / b.grad.abs().max())
-                     for a, b in zip(policy.readers[0].parameters(), reference.parameters(), strict=True)]
+                     for a, b in zip(policy.parameters(), reference.parameters(), strict=True)]
         policy.zero_grad()
         reference.zero_grad()
         found = {"scores": float((scores - slow).detach().abs().max()),
@@ -144,13 +138,12 @@ class Reference(nn.Module):
     """The iteration as one writes it from the equations: nn.LSTMCell image by image, probabilities draw by draw."""
 
     def __init__(self, policy: Policy, embedding: Tensor, ids: list[str], budget: int, batches: int, reward,
-                 config: SearchConfig) -> None:
+                 config: AgentConfig) -> None:
         super().__init__()
-        reader, = policy.readers
-        self.cell = nn.LSTMCell(reader.lstm.input_size, reader.lstm.hidden_size)
-        self.decoder = nn.Linear(reader.lstm.hidden_size, 1)
+        self.cell = nn.LSTMCell(policy.lstm.input_size, policy.lstm.hidden_size)
+        self.decoder = nn.Linear(policy.lstm.hidden_size, 1)
         self.to(embedding.device)
-        for mine, given in zip(self.parameters(), reader.parameters(), strict=True):
+        for mine, given in zip(self.parameters(), policy.parameters(), strict=True):
             mine.data.copy_(given.data)
         self.embedding, self.ids, self.budget, self.batches, self.reward = embedding, ids, budget, batches, reward
         self.config, self.generator = config, torch.Generator().manual_seed(2)
@@ -181,7 +174,7 @@ class Reference(nn.Module):
         scores = self.read(self.embedding)
         noise = -torch.empty(self.batches, len(scores)).exponential_(generator=self.generator).log()
         rows = (scores.detach() + noise.to(scores)).topk(self.budget, dim=1).indices
-        values = torch.from_numpy(self.reward([[self.ids[row] for row in one] for one in rows.tolist()]))
+        values = torch.from_numpy(self.reward([[self.ids[row] for row in batch] for batch in rows.tolist()]))
         values = values.to(scores.device)
         advantage = values - (values.sum() - values) / (len(values) - 1)
         advantage = advantage / advantage.square().mean().sqrt()
@@ -189,7 +182,7 @@ class Reference(nn.Module):
         loss = -(advantage * self.log_prob(scores, rows)).mean() - entropy
         self.optimizer.zero_grad()
         loss.backward()
-        nn.utils.clip_grad_norm_(self.parameters(), self.config.clip_norm)
+        nn.utils.clip_grad_norm_(self.parameters(), CLIP_NORM)
         self.optimizer.step()
         return time.perf_counter() - begun
 

@@ -12,23 +12,22 @@ the figure that counts, on a CPU only the proof that it runs at this size.
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 import time
 from itertools import cycle, islice
 from pathlib import Path
 
 import torch
-from common import hardware, quiet, timed
+from harness import benchmark_parser, hardware, print_line, quiet, timed
 
 from mgral.config import DataConfig, DetectorConfig, SemisupConfig, SyntheticConfig
 from mgral.data.dataset import Dataset
 from mgral.data.formats import load_dataset
 from mgral.data.images import ImageStore
 from mgral.data.synthetic import write_scenes
-from mgral.detection.building import build_detector
-from mgral.semisup.experiment import measure
-from mgral.semisup.learning import learn
+from mgral.detection import build_detector
+from mgral.experiments.experiment import measure
+from mgral.training.methods import method_training
 
 PAPER = 9 * 3600 * 4 / 200
 """GPU seconds an experiment (MGRAL, section IV-A)."""
@@ -37,7 +36,7 @@ DRAWN = 256
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = benchmark_parser(__doc__)
     parser.add_argument("--images", type=int, default=16551)
     parser.add_argument("--reward", type=int, default=500)
     parser.add_argument("--labelled", type=int, default=1000)
@@ -46,7 +45,6 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="steps that are measured")
     parser.add_argument("--batch", type=int, default=32, help="images a step, half of them labelled")
     parser.add_argument("--width", type=float, default=1.0)
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
     options = parser.parse_args()
     quiet()
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +55,7 @@ def main() -> None:
               f"{raw['experiments_an_hour']:.2f} an hour for experiments of {options.length} steps on one",
               raw["device"])
         print(f"the paper's time for one experiment holds {raw['steps_in_the_papers_time']} of these steps")
-    print(json.dumps({"name": "table_cost", "ratio": ratio, "goal": 1, "raw": raw}))
+    print_line("table_cost", ratio, 1, raw)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> dict:
@@ -71,18 +69,18 @@ def measured(options: argparse.Namespace, folder: Path) -> dict:
                                     (options.labelled, options.candidates, options.reward))
     start = build_detector(config, dataset.classes, 0, device)
     half = options.batch // 2
+    settings = SemisupConfig(method="isd", steps=options.steps + 2, labelled_per_step=half, unlabelled_per_step=half,
+                             lr=1e-4)
+    training = method_training(start, store, {image_id: dataset.boxes[image_id] for image_id in labelled}, candidates,
+                               settings, 0)
     moments: list[float] = []
-
-    def watch(_) -> None:
+    for _ in training:
         if device == "cuda":
             torch.cuda.synchronize()
         moments.append(time.perf_counter())
-
-    settings = SemisupConfig(method="isd", steps=options.steps + 2, labelled_per_step=half, unlabelled_per_step=half,
-                             lr=1e-4)
-    trained = learn(start, store, {one: dataset.boxes[one] for one in labelled}, candidates, settings, 0, watch=watch)
     step = (moments[-1] - moments[1]) / options.steps
-    _, measuring = timed(lambda: measure(trained, store, {one: dataset.boxes[one] for one in reward}))
+    truth = {image_id: dataset.boxes[image_id] for image_id in reward}
+    _, measuring = timed(lambda: measure(training.result, store, truth))
     experiment = options.length * step + measuring
     return {"device": torch.cuda.get_device_name() if device == "cuda" else "CPU core", "images": options.images,
             "decoding_s": round(decoding, 1), "store_gib": round(store.array.nbytes / 2**30, 2),
@@ -97,7 +95,7 @@ def repeated(count: int, folder: Path) -> Dataset:
     drawn = SyntheticConfig(pool=min(count, DRAWN), reward=1, test=1, image_size=300)
     write_scenes(drawn, folder, 0)
     small = load_dataset(DataConfig(synthetic=drawn), folder).dataset
-    names = {f"{number:06}": one for number, one in enumerate(islice(cycle(small.splits["train"]), count))}
+    names = {f"{number:06}": image_id for number, image_id in enumerate(islice(cycle(small.splits["train"]), count))}
     images, boxes = ({new: table[old] for new, old in names.items()} for table in (small.images, small.boxes))
     return Dataset(small.root, small.classes, small.category_ids, images, boxes, {"train": tuple(names)})
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import json
 import tempfile
 import time
 from pathlib import Path
@@ -24,17 +23,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import IMAGE_SIZE, hardware, images, mmdet_config, quiet, register_mmdet, save_for_mmdet, timed
+from harness import hardware, print_line, timed
+from mmdet_reference import IMAGE_SIZE, image_options, images, mmdet_config, register_mmdet, save_for_mmdet
 
 from mgral.annotation.coco import document
 from mgral.config import TrainingConfig
 from mgral.data.dataset import Dataset
 from mgral.data.images import ImageStore
-from mgral.detection.building import build_detector
-from mgral.detection.detector import Detector
+from mgral.detection import Detector, build_detector
 from mgral.detection.heads import metas, samples
-from mgral.detection.training import targets_of, total, train
 from mgral.files import write_json
+from mgral.training.inputs import targets_of, total
+from mgral.training.optimiser import CLIP_NORM, WEIGHT_DECAY
+from mgral.training.supervised import supervised_training
 
 GOAL = 2
 BATCH = 8
@@ -43,15 +44,7 @@ SAME_PIXELS, FROM_FILES = 1e-4, 1e-2
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path)
-    parser.add_argument("--images", type=int, default=200, help="synthetic scenes, where no data is given")
-    parser.add_argument("--steps", type=int, default=60)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="of torch, to choose from")
-    parser.add_argument("--json", action="store_true", help="print the JSON line only")
-    options = parser.parse_args()
-    quiet()
+    options = image_options(__doc__, images=200, steps=60, repeats=3)
     with tempfile.TemporaryDirectory() as folder:
         raw, ratio = measured(options, Path(folder))
     if not options.json:
@@ -59,13 +52,13 @@ def main() -> None:
             print(f"{name:8}", *(f"{speed:7.1f} images/s with {threads} threads" for threads, speed in speeds.items()))
         print(f"ratio {ratio} (goal {GOAL}); losses apart by {raw['loss_difference_same_pixels']:.1e} on the same "
               f"pixels, {raw['loss_difference_from_files']:.1%} from files")
-    print(json.dumps({"name": "training", "ratio": ratio, "goal": GOAL, "raw": raw}))
+    print_line("training", ratio, GOAL, raw)
 
 
 def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
     config, dataset = images(options.data, options.images, folder)
     # mmdet leaves out images without objects; so that both see the same, neither has them.
-    ids = sorted(one for one, boxes in dataset.boxes.items() if (~boxes.ignore).any())
+    ids = sorted(image_id for image_id, boxes in dataset.boxes.items() if (~boxes.ignore).any())
     store, decoding = timed(lambda: ImageStore.open(dataset, IMAGE_SIZE, folder / "cache"))
     settings = config.training.model_copy(update={"steps": options.steps, "batch_size": BATCH})
     start = build_detector(config.detector, dataset.classes, 0)
@@ -78,7 +71,8 @@ def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
         torch.set_num_threads(threads)
         if name == "mmdet":
             return float(np.median(np.diff(run_mmdet(theirs)[WARM_UP:])))
-        times = [time.perf_counter() for _ in train(copy.deepcopy(start), store, dataset.boxes, ids, settings, 0)]
+        training = supervised_training(copy.deepcopy(start), store, dataset.boxes, ids, settings, 0)
+        times = [time.perf_counter() for _ in training]
         return float(np.median(np.diff(times[WARM_UP:])))
 
     found = {name: {threads: [] for threads in options.threads} for name in ("ours", "mmdet")}
@@ -97,8 +91,9 @@ def measured(options: argparse.Namespace, folder: Path) -> tuple[dict, float]:
 def mmdet_settings(start: Detector, dataset: Dataset, ids: list[str], settings: TrainingConfig,
                    folder: Path) -> dict[str, Any]:
     """The whole config of mmdet's `Runner`."""
-    boxes = [(one, xyxy, int(label), {"iscrowd": int(ignore)}) for one in ids for xyxy, label, ignore
-             in zip(dataset.boxes[one].xyxy, dataset.boxes[one].labels, dataset.boxes[one].ignore, strict=True)]
+    boxes = [(image_id, xyxy, int(label), {"iscrowd": int(ignore)})
+             for image_id, there in ((image_id, dataset.boxes[image_id]) for image_id in ids)
+             for xyxy, label, ignore in zip(there.xyxy, there.labels, there.ignore, strict=True)]
     write_json(folder / "truth.json", document(dataset, ids, boxes, keep_ids=False))
     save_for_mmdet(start, folder / "start.pth")
     rise = max(1, settings.steps // 10)
@@ -114,8 +109,8 @@ def mmdet_settings(start: Detector, dataset: Dataset, ids: list[str], settings: 
             "dataset": {"type": "CocoDataset", "ann_file": str(folder / "truth.json"),
                         "data_prefix": {"img": f"{dataset.root}/"}, "metainfo": {"classes": dataset.classes},
                         "filter_cfg": {"filter_empty_gt": True}, "pipeline": pipeline(augmented=True)}},
-        "optim_wrapper": {"type": "OptimWrapper", "clip_grad": {"max_norm": settings.clip_norm},
-                          "optimizer": {"type": "AdamW", "lr": settings.lr, "weight_decay": settings.weight_decay},
+        "optim_wrapper": {"type": "OptimWrapper", "clip_grad": {"max_norm": CLIP_NORM},
+                          "optimizer": {"type": "AdamW", "lr": settings.lr, "weight_decay": WEIGHT_DECAY},
                           "paramwise_cfg": {"norm_decay_mult": 0.0, "bias_decay_mult": 0.0}},
         "param_scheduler": [
             {"type": "LinearLR", "start_factor": 0.04, "by_epoch": False, "begin": 0, "end": rise},
@@ -172,9 +167,9 @@ def compared(start: Detector, settings: dict[str, Any], store: ImageStore, datas
     model.load_state_dict(start.model.state_dict())
     part = ids[:BATCH]
     ours = copy.deepcopy(start).train()
-    targets = targets_of(store, dataset.boxes, part, ours.device)
-    loss = total(ours.losses(store.pixels(part), [targets[one] for one in part])).item()
-    truth = samples(metas([store.content(one) for one in part], store.canvas), [targets[one] for one in part])
+    targets = list(targets_of(store, dataset.boxes, part, ours.device).values())
+    loss = total(ours.losses(store.pixels(part), targets)).item()
+    truth = samples(metas([store.content(image_id) for image_id in part], store.canvas), targets)
     drawn = [pixels[:, :height, :width].flip(0) for pixels, (height, width)
              in zip(store.pixels(part), map(store.content, part), strict=True)]
     batch = pseudo_collate([{"inputs": pixels, "data_samples": sample}
@@ -182,7 +177,7 @@ def compared(start: Detector, settings: dict[str, Any], store: ImageStore, datas
     config.train_dataloader.dataset.pipeline = pipeline(augmented=False)
     read = DATASETS.build(config.train_dataloader.dataset)
     rows = {read.get_data_info(row)["img_path"]: row for row in range(len(read))}
-    files = pseudo_collate([read[rows[str(dataset.path(one))]] for one in part])
+    files = pseudo_collate([read[rows[str(dataset.path(image_id))]] for image_id in part])
     apart = []
     for data, most in ((batch, SAME_PIXELS), (files, FROM_FILES)):
         other = mmdet_loss(copy.deepcopy(model), data)

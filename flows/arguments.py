@@ -1,4 +1,4 @@
-"""What all commands share: their arguments, and how they end."""
+"""What all commands share: their arguments, the job they make of them, and how they end."""
 
 from __future__ import annotations
 
@@ -9,52 +9,78 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mgral.errors import MgralError
-from mgral.study.progress import LineProgress, current
+from mgral.progress import Lines, Progress, current
 
 if TYPE_CHECKING:
-    from mgral.study.opened import Job
+    from tasks.opened import Job
 
 
-def parser(description: str, cycle: bool = False, parent: argparse.ArgumentParser | None = None,
-           ) -> argparse.ArgumentParser:
-    """--params, --workdir and --data, and with `cycle` also --strategy and --cycle."""
-    made = parent or argparse.ArgumentParser(description=description)
-    made.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
-                      help="settings of the run (default: params.yaml)")
-    made.add_argument("--workdir", type=Path, default=Path("."), metavar="DIR",
-                      help="everything the run writes lies under it (default: .)")
-    made.add_argument("--data", type=Path, metavar="DIR", help="folder of the data set, instead of data.root")
-    if cycle:
-        made.add_argument("--strategy", help="default: study.strategy")
-        made.add_argument("--cycle", type=int, default=1, metavar="N", help="which cycle, from 1 (default: 1)")
+def command(commands, name: str, work: Callable[[argparse.Namespace], None], what: str) -> argparse.ArgumentParser:
+    """Adds a command with the arguments that all have."""
+    made = commands.add_parser(name, help=what, description=what[0].upper() + what[1:] + ".")
+    made.set_defaults(work=work)
+    add_run(made)
     return made
 
 
-def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None = None, cycle: int = 1) -> Job:
-    """Reads the settings and says what to work on.
+def add_run(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"), metavar="FILE",
+                        help="settings of the run (default: params.yaml)")
+    parser.add_argument("--workdir", type=Path, default=Path("."), metavar="DIR",
+                        help="everything the run writes lies under it (default: .)")
+    parser.add_argument("--data", type=Path, metavar="DIR", help="folder of the data set, instead of data.root")
+
+
+def add_seed(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seed", type=int, metavar="S", help="one of study.seeds (default: the first)")
+
+
+def add_cycle(parser: argparse.ArgumentParser) -> None:
+    add_seed(parser)
+    parser.add_argument("--strategy", metavar="NAME", help="one of study.strategies (default: the first)")
+    parser.add_argument("--cycle", type=int, default=1, metavar="N", help="which cycle, from 1 (default: 1)")
+
+
+def job_from(options: argparse.Namespace) -> Job:
+    return job_of(options.params, options.workdir, options.data, getattr(options, "strategy", None),
+                  getattr(options, "cycle", 1), getattr(options, "seed", None))
+
+
+def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None = None, cycle: int = 1,
+           seed: int | None = None) -> Job:
+    """Reads the settings and says what to work on: the study's first strategy and seed where none is given.
 
     Raises:
-        ConfigError: the settings cannot be used, or the study has no such strategy or cycle.
+        ConfigError: the settings cannot be used, the study has no such strategy, cycle or seed, or no use for data.
     """
     from mgral.errors import ConfigError
     from mgral.params import read_config
+    from mgral.strategies import check
 
     config = read_config(params)
     study = config.study
-    strategy = strategy or study.strategy
-    known = (study.strategy, *study.baselines)
-    if strategy not in known:
-        raise ConfigError(f"--strategy: expected one of {params}'s study ({', '.join(known)}), got {strategy}")
+    check(study.strategies)
+    strategy = study.strategies[0] if strategy is None else strategy
+    seed = study.seeds[0] if seed is None else seed
+    if strategy not in study.strategies:
+        raise ConfigError(f"--strategy: expected one of {params}'s study ({', '.join(study.strategies)}), got "
+                          f"{strategy}")
+    if seed not in study.seeds:
+        raise ConfigError(f"--seed: expected one of {', '.join(map(str, study.seeds))} (study.seeds in {params}), got "
+                          f"{seed}")
+    if data is not None and config.data.format == "synthetic":
+        raise ConfigError(f"--data: expected none, as data.format in {params} is synthetic and draws its own images, "
+                          f"got {data}; set data.format to that of the data set")
     if not 1 <= cycle <= study.cycles:
         raise ConfigError(f"--cycle: expected 1 to {study.cycles} (study.cycles in {params}), got {cycle}")
-    from mgral.study.opened import Job  # heavy, and not needed to find a fault in the settings
+    from tasks.opened import Job  # heavy, and not needed to find a fault in the settings
 
-    return Job(config, workdir, data, strategy, cycle, params)
+    return Job(config, workdir, data, strategy, cycle, seed, params)
 
 
 def guarded(work: Callable[[], object]) -> None:
     """Runs a command that says how far it is; a fault of the world ends it with one line a problem and status 2."""
-    current.set(LineProgress())
+    current.set(Progress(Lines()))
     try:
         work()
     except MgralError as error:

@@ -1,67 +1,66 @@
-"""One active-learning cycle.
-
-`prefect deployment run 'cycle/local' --param cycle=1`, or without a server `python -m flows.cycle --cycle 1`.
-"""
+"""One active-learning cycle: `mgral cycle`, or `prefect deployment run cycle/mgral-cycle --param cycle=1`."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from prefect import flow, get_run_logger
+from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
 
-from flows.arguments import guarded, job_of, parser
-from mgral.study.opened import Job
-from mgral.study.progress import LineProgress, current
+from flows.arguments import job_of
+from flows.deployed import as_state, cycle_of
+from mgral.progress import current
+from mgral.report.summary import in_one_line
+from mgral.study.plan import cycle_stage, stages, work
 from mgral.study.results import CycleResult
-from mgral.study.workers import warm_up
 from tasks.annotation import annotate_batch, export_chosen
 from tasks.bookkeeping import commit_cycle, record_cycle
-from tasks.detector import inspect_images, train_detector
+from tasks.choice import choose_batch, start_processes
+from tasks.detector import inspect_pool, train_detector
+from tasks.opened import Job, open_study
 from tasks.prepare import prepare_data
-from tasks.search import choose_images, search_images
-from tasks.table import fill_table
 
 
 def run_cycle(job: Job) -> CycleResult:
     """Trains, chooses, has annotated and takes a new snapshot; what was done before is used again."""
     prepare_data(job)
-    if job.strategy == "mgral" and job.config.table.at_once != 1:
-        warm_up()
+    start_processes(job)
     trained = train_detector(job, job.cycle - 1)
-    view, inspecting = inspect_images(job, trained)
-    if job.strategy == "mgral":
-        table = fill_table(job, trained, view)
-        choice = search_images(job, trained, view, table)
-    else:
-        table, choice = None, choose_images(job, trained, view)
-    export_chosen(job, choice.ids, view)
-    snapshot, annotating = annotate_batch(job, choice.ids)
-    result = record_cycle(job, trained, table, choice, snapshot, {"inspect": inspecting, "annotate": annotating})
+    inspected = inspect_pool(job, trained)
+    chosen = choose_batch(job, trained, inspected)
+    export_chosen(job, chosen.choice, inspected)
+    annotated = annotate_batch(job, chosen.choice.ids)
+    result = record_cycle(job, trained, inspected, chosen, annotated)
     commit_cycle(job)
     return result
 
 
-def _name() -> str:
-    return "{strategy}-cycle-{cycle}".format(**{"strategy": "main", **_given(flow_run.parameters)})
+def expect_cycle(job: Job) -> None:
+    """Has the remaining time count what the cycle needs."""
+    name = cycle_stage(job.config.study, job.seed, job.strategy, job.cycle)
+    planned = [stage for stage in stages(job.config) if stage.name == name]
+    current.get().expect(work(job.config, open_study(job).splits, planned))
 
 
-def _given(parameters: dict) -> dict:
-    return {name: value for name, value in parameters.items() if value is not None}
-
-
-@flow(name="cycle", flow_run_name=_name, persist_result=False)
+@flow(name="cycle", flow_run_name=lambda: cycle_of(flow_run.parameters), persist_result=False)
 def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data: str | None = None,
-          strategy: str | None = None) -> CycleResult:
-    """One cycle of `strategy` (the study's own when not given), as `params` describes it."""
-    current.set(LineProgress(get_run_logger().info))
-    return run_cycle(job_of(Path(params), Path(workdir), Path(data) if data else None, strategy, cycle))
+          strategy: str | None = None, seed: int | None = None) -> CycleResult | State:
+    """One active-learning cycle: trains, chooses images, has them annotated.
+
+    Args:
+        cycle: Which cycle, from 1; the cycles before it must have been run.
+        params: The file of settings.
+        workdir: The folder under which everything is written.
+        data: The data set's folder, instead of data.root in the settings.
+        strategy: One of study.strategies in the settings; the first where none is given.
+        seed: One of study.seeds in the settings; the first where none is given.
+    """
+    return as_state(lambda: _cycle(job_of(Path(params), Path(workdir), Path(data) if data else None, strategy, cycle,
+                                          seed)))
 
 
-def main() -> None:
-    options = parser(__doc__, cycle=True).parse_args()
-    run_cycle(job_of(options.params, options.workdir, options.data, options.strategy, options.cycle))
-
-
-if __name__ == "__main__":
-    guarded(main)
+def _cycle(job: Job) -> CycleResult:
+    expect_cycle(job)
+    result = run_cycle(job)
+    get_run_logger().info(f"{job.title} {in_one_line(result)}, in {job.workspace.cycle(job.strategy, job.cycle)}")
+    return result

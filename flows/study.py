@@ -1,47 +1,72 @@
-"""All cycles of the main strategy and of those it is compared with, then the report: `mgral run`."""
+"""All cycles of every strategy and seed, then the report."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from prefect import flow
+from prefect import State, flow
+from prefect.runtime import flow_run
 
 from flows.arguments import job_of
 from flows.cycle import cycle, run_cycle
-from mgral.study.opened import Job
+from flows.deployed import as_state, study_of
+from mgral.progress import current
+from mgral.study.plan import stages, work
 from mgral.study.results import StudyResult
 from tasks.bookkeeping import commit_report, record_study
 from tasks.detector import train_detector
+from tasks.opened import Job, open_study
 from tasks.prepare import prepare_data
 
 
-def run_study(job: Job, do_cycle: Callable[[Job], object] = run_cycle) -> StudyResult:
+def run_study(job: Job) -> StudyResult:
     """Chains the cycles of every strategy and reports; a study that was interrupted goes on where it was."""
     prepare_data(job)
-    study = job.config.study
-    for strategy in (study.strategy, *study.baselines):
-        for number in range(1, study.cycles + 1):
-            do_cycle(replace(job, strategy=strategy, cycle=number))
+    current.get().expect(work(job.config, open_study(job).splits, stages(job.config)))
+    for at in cycles_of(job):
+        run_cycle(at)
     return run_report(job)
 
 
+def cycles_of(job: Job) -> Iterator[Job]:
+    """Every cycle of a study, in the order in which they are run."""
+    for stage in stages(job.config):
+        if stage.cycle:
+            yield replace(job, strategy=stage.strategy, cycle=stage.cycle, seed=stage.seed)
+
+
+def expect_report(job: Job) -> None:
+    """Has the remaining time count what the report needs."""
+    current.get().expect(work(job.config, open_study(job).splits, stages(job.config)[-1:]))
+
+
 def run_report(job: Job) -> StudyResult:
-    """Trains each strategy's last detector and writes tables and curves."""
-    study = job.config.study
-    finals = {}
-    for strategy in (study.strategy, *study.baselines):
-        finals[strategy] = train_detector(replace(job, strategy=strategy, cycle=study.cycles), study.cycles)
-    result = record_study(job, finals)
+    """Trains the last detector of each strategy and seed and writes tables and curves."""
+    last = job.config.study.cycles
+    result = record_study({at: train_detector(at, last) for at in cycles_of(job) if at.cycle == last})
     commit_report(job)
     return result
 
 
-@flow(name="study", flow_run_name="study", persist_result=False)
-def study(params: str = "params.yaml", workdir: str = ".", data: str | None = None) -> StudyResult:
-    """Every cycle is a flow run of its own."""
-    def as_flow(job: Job) -> None:
-        cycle(job.cycle, params, workdir, data, job.strategy)
+@flow(name="study", flow_run_name=lambda: study_of(flow_run.parameters), persist_result=False)
+def study(params: str = "params.yaml", workdir: str = ".", data: str | None = None) -> StudyResult | State:
+    """All cycles of every strategy and seed, each a flow run of its own, then the report.
 
-    return run_study(job_of(Path(params), Path(workdir), Path(data) if data else None), as_flow)
+    Args:
+        params: The file of settings.
+        workdir: The folder under which everything is written.
+        data: The data set's folder, instead of data.root in the settings.
+    """
+    return as_state(lambda: _study(params, workdir, data))
+
+
+def _study(params: str, workdir: str, data: str | None) -> StudyResult | State:
+    job = job_of(Path(params), Path(workdir), Path(data) if data else None)
+    for at in cycles_of(job):
+        state = cycle(at.cycle, params, workdir, data, at.strategy, at.seed, return_state=True)
+        if not state.is_completed():
+            return state
+    expect_report(job)
+    return run_report(job)

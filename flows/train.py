@@ -5,16 +5,20 @@
 
 from __future__ import annotations
 
-from flows.arguments import guarded, job_of, parser
-from mgral.study.progress import Progress, current
+import argparse
+
+from flows.arguments import add_cycle, add_run, guarded, job_from
+from mgral.progress import Progress, current
 
 
 def main() -> None:
-    options = parser(__doc__, cycle=True).parse_args()
-    job = job_of(options.params, options.workdir, options.data, options.strategy, options.cycle)
-    from mgral.detection.distributed import joined
-    from mgral.study.opened import device_of
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_run(parser)
+    add_cycle(parser)
+    job = job_from(parser.parse_args())
+    from mgral.detection import joined
     from tasks.detector import train_shared
+    from tasks.opened import device_of
 
     with joined(device_of(job.config)) as (world, device):
         if not world.first:

@@ -50,11 +50,11 @@ def copied(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """Some rows, in the order asked for, in memory; a memory map is left with no page of its own there."""
     if _map_of(array) is None:
         return array[rows]
-    made = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    copy = np.empty((len(rows), *array.shape[1:]), array.dtype)
     for start in range(0, len(rows), ROWS):
-        made[start:start + ROWS] = array[rows[start:start + ROWS]]
+        copy[start:start + ROWS] = array[rows[start:start + ROWS]]
         forget(array)
-    return made
+    return copy
 
 
 def forget(array: np.ndarray) -> None:

@@ -5,6 +5,8 @@ Library functions take their own section (or plain values), never the whole `Con
 
 from __future__ import annotations
 
+import re
+from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,9 +25,13 @@ class SyntheticConfig(Section):
     """The scenes that `mgral.data.synthetic` draws when `data.format` is `synthetic`."""
 
     pool: AtLeastOne = 600
-    reward: AtLeastOne = 120
+    """Scenes to draw labelled images from and to choose from."""
+    reward: AtLeastOne = 100
+    """Scenes to measure rewards on."""
     test: AtLeastOne = 300
+    """Scenes to report on."""
     image_size: Annotated[int, Field(ge=32)] = 64
+    """Side of a scene, in pixels."""
     duplicates: Fraction = 0.35
     """Share of the pool that are near-copies of another pool image."""
     empty: Fraction = 0.15
@@ -36,6 +42,7 @@ class SyntheticConfig(Section):
 
 class DataConfig(Section):
     format: Literal["synthetic", "coco", "voc", "yolo"] = "synthetic"
+    """The layout of the data set's files; `synthetic` draws scenes and needs none."""
     root: str | None = None
     """Folder of the data set; the command line's --data takes precedence. Not used by `synthetic`."""
     pool: str = "train"
@@ -55,6 +62,7 @@ class DataConfig(Section):
 
 class DetectorConfig(Section):
     preset: Literal["tiny", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
+    """`tiny` learns in a minute on a CPU; the others are mmdet's own."""
     config: str | None = None
     """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
     weights: str | None = None
@@ -80,25 +88,18 @@ class DetectorConfig(Section):
 class TrainingConfig(Section):
     """Supervised training of a cycle's detector: AdamW with a one-cycle learning rate."""
 
-    steps: AtLeastOne = 300
-    batch_size: AtLeastOne = 8
-    lr: Positive = 3e-3
-    weight_decay: Annotated[float, Field(ge=0.0)] = 0.05
-    clip_norm: Positive = 10.0
-    checkpoint_every: AtLeastOne = 100
+    steps: AtLeastOne = 280
+    """Updates of the weights."""
+    batch_size: AtLeastOne = 16
+    """Images a step."""
+    lr: Positive = 5e-3
+    """Largest learning rate."""
 
 
 Weight = Annotated[float, Field(ge=0.0)]
 
 
 MethodName = Literal["supervised", "mean_teacher", "stac", "soft_teacher", "isd", "sed"]
-
-
-class MeanTeacherConfig(Section):
-    threshold: Fraction = 0.2
-    """Least teacher score of a pseudo label."""
-    weight: Weight = 1.0
-    """Of the losses on unlabelled images."""
 
 
 class SoftTeacherConfig(Section):
@@ -117,10 +118,6 @@ class SoftTeacherConfig(Section):
     """Table 9. A box to locate by varies less; when absent, boxes to classify by do (Table 6, no box jittering)."""
     jitters: Annotated[int, Field(ge=2)] = 10
     """Table 10. Starts from which a box is placed again to see how it varies."""
-    jitter_scale: Weight = 0.06
-    """Deviation of the jittered corners, in sides of the box."""
-    weight: Weight = 4.0
-    """Of the losses on unlabelled images (alpha of equation 1)."""
 
     @model_validator(mode="after")
     def _foreground_is_considered(self) -> SoftTeacherConfig:
@@ -130,73 +127,56 @@ class SoftTeacherConfig(Section):
         return self
 
 
-class StacConfig(Section):
-    threshold: Fraction = 0.9
-    """Least teacher score of a pseudo label (tau)."""
-    weight: Weight = 2.0
-    """Of the losses on unlabelled images (lambda_u)."""
-
-
-class IsdConfig(Section):
-    """The published values; the ramp's ends are 32k and 100k of its 120k iterations."""
-
-    weight: Weight = 1.0
-    """Of all consistency losses, at the top of the ramp."""
-    type1_weight: Weight = 0.1
-    """Of the places where both mixed images show an object."""
-    beta: Positive = 100.0
-    """Images are mixed by a share drawn from Beta(beta, beta)."""
-    ramp_up: Fraction = 32 / 120
-    """Share of the steps after which the weight is full."""
-    ramp_down: Fraction = 100 / 120
-    """Share of the steps after which it falls again."""
-
-
-class SedConfig(Section):
-    """No published values: on small scenes heavier weights cost a short training accuracy."""
-
-    weight: Weight = 0.3
-    """Of the self-distillation, at the top of the ramp."""
-    scale_weight: Weight = 0.1
-    """Of the consistency with the half-size image, at the top of the ramp."""
-    gamma: Weight = 0.5
-    """A place weighs (largest difference between teacher's and student's class probability) ** gamma."""
-    foreground: Fraction = 0.2
-    """Least teacher score of a place whose box is compared."""
-    ramp_up: Fraction = 0.2
-    """Share of the steps after which the weights are full."""
+THRESHOLDS = {"mean_teacher": 0.2, "stac": 0.9}
+"""STAC's is the published tau; a detector that was not pretrained is seldom as sure of itself."""
+WEIGHTS = {"mean_teacher": 1.0, "stac": 2.0, "soft_teacher": 4.0, "isd": 1.0, "sed": 1.0}
+"""Published: STAC's lambda_u, Soft Teacher's alpha with few labels, ISD's (its reference code)."""
 
 
 class SemisupConfig(Section):
     """One semi-supervised training: an experiment starts from the cycle's checkpoint, a comparison of methods from the
-    detector's first weights. The section named as the method holds what only that method knows."""
+    detector's first weights."""
 
     method: MethodName = "mean_teacher"
-    steps: AtLeastOne = 30
+    """What `mgral semisup` and the source `semisupervised` of an experiment train by."""
+    steps: AtLeastOne = 25
+    """Updates of the weights; the source `student` makes as many."""
     labelled_per_step: AtLeastOne = 8
+    """Labelled images a step."""
     unlabelled_per_step: AtLeastOne = 8
+    """Unlabelled images a step; a supervised training takes labelled ones instead."""
     lr: Positive = 5e-4
-    weight_decay: Weight = 0.05
-    clip_norm: Positive = 10.0
+    """Largest learning rate."""
     ema_momentum: Fraction = 0.999
     """The ramp min(ema_momentum, 1 - 1/(t+1)) ends here (algorithm of Soft Teacher's reference code)."""
-    checkpoint_every: AtLeastOne = 500
-    mean_teacher: MeanTeacherConfig = MeanTeacherConfig()
+    threshold: Fraction | None = None
+    """Least teacher score of a pseudo label of `mean_teacher` (when absent 0.2) and `stac` (0.9, as published);
+    `soft_teacher` has two of its own, the other methods make no pseudo labels."""
+    weight: Weight | None = None
+    """Of the losses on unlabelled images; when absent the method's published value: `stac` 2, `soft_teacher` 4, `isd`
+    1; `mean_teacher` 1 and `sed` 1 are ours. `supervised` has no such losses."""
     soft_teacher: SoftTeacherConfig = SoftTeacherConfig()
-    stac: StacConfig = StacConfig()
-    isd: IsdConfig = IsdConfig()
-    sed: SedConfig = SedConfig()
+
+    @property
+    def least_score(self) -> float | None:
+        """`threshold`, or the method's own; None for a method without one."""
+        own = THRESHOLDS.get(self.method)
+        return own if own is None or self.threshold is None else self.threshold
+
+    @property
+    def unlabelled_weight(self) -> float | None:
+        """`weight`, or the method's own; None for a method without losses on unlabelled images."""
+        own = WEIGHTS.get(self.method)
+        return own if own is None or self.weight is None else self.weight
 
     def used(self) -> dict[str, object]:
         """The settings that decide what a training of this method yields: those of other methods are left out."""
-        values = self.model_dump(mode="json")
-        sections = {name for name, value in values.items() if isinstance(value, dict)}
-        return {name: value for name, value in values.items() if name not in sections - {self.method}}
+        values = self.model_dump(mode="json", exclude={} if self.method == "soft_teacher" else {"soft_teacher"})
+        values |= {"threshold": self.least_score, "weight": self.unlabelled_weight}
+        return {name: value for name, value in values.items() if value is not None}
 
 
-Block = Literal["mean", "spread", "histogram", "uncertainty", "diversity"]
-RELATIVE = ("histogram", "uncertainty", "diversity")
-"""Blocks that mean the same whichever detector looked."""
+Block = Literal["mean", "histogram", "uncertainty", "diversity"]
 
 
 class TableConfig(Section):
@@ -204,38 +184,32 @@ class TableConfig(Section):
 
     shortlist: AtLeastOne | None = None
     """Images of the pool that table and search look at, chosen by clusters, novelty and chance; when absent all."""
-    records: Annotated[int, Field(ge=4)] = 12
-    design: Literal["random", "spread", "sequential"] = "spread"
-    """Which batches are measured; `sequential` spreads half of them, then goes where the estimator is least sure or
-    most hopeful."""
-    source: Literal["semisupervised", "student", "labelled"] = "student"
-    """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper); a detector of
-    half of the labels with the batch labelled by the cycle's detector; or that detector with batches of the other half,
-    played as a pool, and their own labels."""
+    records: Annotated[int, Field(ge=4)] = 10
+    """Batches that a cycle's experiments measure before the search."""
+    design: Literal["random", "spread"] = "spread"
+    """Which batches are measured."""
+    source: Literal["semisupervised", "student"] = "student"
+    """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper), or a detector of
+    half of the labels with the batch labelled by the cycle's detector."""
     pseudo_label: Fraction = 0.3
     """Least score of the detections that the source `student` takes for labels."""
     reward: Literal["map", "ap50", "soft_ap", "loss", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; the losses count with a minus. All of them are always recorded."""
     measurements: AtLeastOne = 1
     """Times that a training is measured, at equal distances, the last at its end."""
-    average: AtLeastOne = 1
-    """Last measurements whose mean is the reward."""
     rungs: tuple[AtLeastOne, ...] = ()
     """After which of its measurements the less promising half of the trainings stops (successive halving)."""
     repeats: Count = 3
     """Batches that are measured once more with another seed, to tell what a reward varies by from run to run."""
-    history: bool = False
-    """Also learn from the records of earlier cycles, where that foretells this cycle's records better."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
-    whitening: Literal["columns", "blocks"] = "columns"
-    """Over random batches: `columns` makes them vary alike; `blocks` also decorrelates them, block by block, so that
-    what several columns say alike does not count several times in a distance."""
+    """How a batch is described to the estimator: `mean` embedding, `histogram` of predicted classes, `uncertainty` of
+    the detector, `diversity` of the images."""
     estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "gp"
     """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
-    members: Annotated[int, Field(ge=2)] = 8
-    """Networks of the ensemble."""
     metric: Literal["l2", "cosine"] = "l2"
+    """How descriptions of batches are apart, for `inverse_distance` and the fall-back."""
     neighbours: AtLeastOne = 5
+    """Records that `inverse_distance` looks at."""
     fallback_cap: Count = 2
     """Most real experiments that a cycle's search may ask for."""
     at_once: AtLeastOne | Literal["auto"] = "auto"
@@ -243,103 +217,99 @@ class TableConfig(Section):
 
     @model_validator(mode="after")
     def _settings_fit_together(self) -> TableConfig:
-        if self.average > self.measurements:
-            raise ValueError(f"expected an average of at most {self.measurements} measurements, got {self.average}")
-        if list(self.rungs) != sorted({*self.rungs}) or any(one >= self.measurements for one in self.rungs):
+        if list(self.rungs) != sorted({*self.rungs}) or any(rung >= self.measurements for rung in self.rungs):
             raise ValueError(f"expected rungs that rise and lie before the last of {self.measurements} measurements, "
                              f"got {list(self.rungs)}")
-        whole = self.records if self.design != "sequential" else -(-self.records // 2)
+        whole = self.records
         for _ in self.rungs:
             whole = -(-whole // 2)
         if self.rungs and whole < 3:
             raise ValueError("expected rungs that leave at least 3 whole trainings to judge the others by, got "
                              f"{whole} of {self.records} records; measure more, or stop less often")
-        if self.source == "labelled":
-            if self.history:
-                raise ValueError("expected no history with the source labelled, got true: each cycle plays another "
-                                 "part of the labels")
-            if self.fallback_cap:
-                raise ValueError(f"expected a fallback_cap of 0 with the source labelled, got {self.fallback_cap}: "
-                                 "nobody knows the true labels of the batches that a search draws")
-            if self.estimator == "ensemble":
-                raise ValueError("expected another estimator with the source labelled, got ensemble: it looks at "
-                                 "images, and those of the played pool are others")
-            if not set(self.representation) <= {*RELATIVE}:
-                raise ValueError(f"expected a representation of {', '.join(RELATIVE)} with the source labelled, got "
-                                 f"{', '.join(self.representation)}: embeddings of two detectors cannot be compared")
         return self
 
 
-class SearchConfig(Section):
-    """The agent and its policy-gradient search."""
+class AgentConfig(Section):
+    """The agent that is trained to find the batch."""
 
-    iterations: AtLeastOne = 60
     batches_per_iteration: AtLeastOne = 32
     """Batches sampled from one pass of the agent; the pass is what costs time."""
     lr: Positive = 3e-3
     """The paper's 3.5e-4 is made for thousands of iterations."""
     baseline: Literal["paper", "ema", "rloo"] = "rloo"
+    """What a reward is compared with: `rloo` the mean of the iteration's other batches, `ema` a moving average, `paper`
+    equation (3) as printed."""
     baseline_decay: Fraction = 0.5
-    caution: Annotated[float, Field(ge=0.0)] = 3.0
-    """The search maximises estimate - caution × its standard deviation; the paper's has no caution. The largest of
-    thousands of estimates owes its place to error by some three deviations."""
-    trust: Literal["auto", "always"] = "auto"
-    """`auto` searches only a table that foretells its own records, and else takes the batch of `balanced_entropy`;
-    `always` is the paper's: it searches any table."""
-    controls: bool = True
-    """Let simpler searches try the same estimator with as many queries, and report what they reach."""
+    """λ of the moving averages."""
     entropy_weight: Annotated[float, Field(ge=0.0)] = 0.25
     """Of the entropy of the first draw, times √budget and the size of the advantages, as the gradient of a batch grows:
     keeps the agent from settling early. The paper has none."""
-    clip_norm: Positive = 1.0
-    pool_order: Literal["id", "shuffled", "similarity"] = "shuffled"
-    """In which order the recurrent agent reads the pool; `similarity` walks from neighbour to neighbour."""
-    segments: AtLeastOne = 1
-    """The pool is cut into so many sequences that are read side by side; 1 reads it as one, as the paper does."""
     decoder: Literal["shared", "per_image"] = "shared"
     """`per_image` is the paper's Ψ_i to the letter: weights for every image, read cell by cell, ten times slower."""
-    bidirectional: bool = False
-    """Add the scores of a second recurrence, which reads from the end."""
-    patience: AtLeastOne | None = None
-    """Stop when the mean estimate of an iteration has not risen for so many iterations."""
-    final_caution: Annotated[float, Field(ge=0.0)] | None = None
-    """The caution by which the last choice among the batches found is made; that of the search when absent."""
-    polish: Count = 0
-    """Batches valued by a greedy swap search that starts from the best batch of the agent."""
-    check: bool = False
-    """Measure the search's batch by one real experiment, say whether it agrees with the estimate, and take a record
-    instead where one was measured to be worth more."""
-    checkpoint_every: AtLeastOne = 20
 
     @model_validator(mode="after")
-    def _others_to_compare_with(self) -> SearchConfig:
+    def _others_to_compare_with(self) -> AgentConfig:
         if self.baseline == "rloo" and self.batches_per_iteration < 2:
             raise ValueError("expected at least 2 batches_per_iteration for the leave-one-out baseline, got 1")
         return self
 
 
-StrategyName = Literal["mgral", "random", "balanced_entropy", "rare_first"]
+class SearchConfig(Section):
+    """The search of a table for the batch of highest value, and what happens before and after it."""
+
+    iterations: AtLeastOne = 60
+    """Passes of the agent over the pool."""
+    risk_aversion: Annotated[float, Field(ge=0.0)] = 3.0
+    """The search maximises estimate - risk_aversion × its standard deviation; the paper's has none. The largest of
+    thousands of estimates owes its place to error by some three deviations."""
+    trust: Literal["auto", "always"] = "auto"
+    """`auto` searches only a table that predicts its own records, and else takes the batch of `balanced_entropy`;
+    `always` is the paper's: it searches any table."""
+    check: bool = True
+    """Measure the search's batch by one real experiment, say whether it agrees with the estimate, and take a record
+    instead where one was measured to be worth more."""
+    agent: AgentConfig = AgentConfig()
+
+
+STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+FOLDERS_TAKEN = ("scenes", "prepared", "seconds")
+"""Folders that lie beside those of the strategies."""
+
+
+def folder_name(strategy: str) -> str:
+    """What a strategy is called in paths: its name, or that of its file without .py."""
+    return PurePath(strategy).stem if strategy.endswith(".py") else strategy
 
 
 class StudyConfig(Section):
-    """Cycles, budget and what to compare with."""
+    """Which strategies are compared, on which seeds, for how many cycles."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
-    strategy: StrategyName = "mgral"
-    baselines: tuple[StrategyName, ...] = ("random",)
+    """Name of its folder under runs/ and of its MLflow experiment."""
+    strategies: tuple[str, ...] = ("mgral", "random")
+    """Names of strategies, or files FILE.py that hold one; the first is compared with the others."""
+    seeds: tuple[Count, ...] = (0,)
+    """Each draws splits (and scenes) of its own and trains its own detectors."""
+    training: MethodName = "supervised"
+    """What trains the detector of a cycle."""
     cycles: AtLeastOne = 3
+    """Times that images are chosen; one more detector is trained after the last."""
     budget: AtLeastOne = 40
     """Images annotated in each cycle."""
-    oracle: Literal["simulated"] = "simulated"
     true_gains: Count = 0
     """Batches of each cycle whose true gain on the test split is measured, to set it beside the table's estimates; only
     a simulated oracle knows it, and nothing is chosen by it."""
 
     @model_validator(mode="after")
-    def _strategies_differ(self) -> StudyConfig:
-        names = (self.strategy, *self.baselines)
-        if len(set(names)) < len(names):
-            raise ValueError(f"expected each strategy once, got {', '.join(names)}")
+    def _each_once(self) -> StudyConfig:
+        names = [folder_name(strategy) for strategy in self.strategies]
+        for kind, values in (("strategies", names), ("seeds", self.seeds)):
+            if not values or len(set(values)) < len(values):
+                raise ValueError(f"expected each of the {kind} once and at least one, got {list(values)}")
+        wrong = [name for name in names if not re.fullmatch(STRATEGY_NAME, name) or name in FOLDERS_TAKEN]
+        if wrong:
+            raise ValueError(f"expected names of strategies of letters, digits, _ and -, other than "
+                             f"{', '.join(FOLDERS_TAKEN)}, got {', '.join(map(repr, wrong))}")
         return self
 
 
@@ -347,6 +317,7 @@ class SemisupStudyConfig(Section):
     """Semi-supervised methods against each other: the "partially labelled data" protocol of Soft Teacher's Table 2."""
 
     methods: tuple[MethodName, ...] = ("supervised", "mean_teacher")
+    """Methods to compare, the baseline among them."""
     fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.1,)
     """Shares of the training images that are labelled."""
     folds: AtLeastOne = 5
@@ -361,9 +332,19 @@ class SemisupStudyConfig(Section):
         return self
 
 
+class ServicesConfig(Section):
+    """Where MLflow and the table of experiments are; without an address SQLite files under the working directory. The
+    environment variable MLFLOW_TRACKING_URI takes precedence. PREFECT_API_URL or prefect.toml says where Prefect is."""
+
+    mlflow_tracking_uri: str | None = None
+    """A server's address, or a database's as SQLAlchemy writes it."""
+    table_url: str | None = None
+    """A database's address as SQLAlchemy writes it: postgresql+psycopg://user@host/database."""
+
+
 class Config(Section):
-    seed: Count = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where trainings and searches run; `auto` is a GPU where there is one."""
     data: DataConfig = DataConfig()
     detector: DetectorConfig = DetectorConfig()
     training: TrainingConfig = TrainingConfig()
@@ -372,17 +353,11 @@ class Config(Section):
     search: SearchConfig = SearchConfig()
     study: StudyConfig = StudyConfig()
     semisup_study: SemisupStudyConfig = SemisupStudyConfig()
+    services: ServicesConfig = ServicesConfig()
 
     @model_validator(mode="after")
     def _shortlist_holds_a_batch(self) -> Config:
         if self.table.shortlist is not None and self.table.shortlist < self.study.budget:
             raise ValueError(f"expected a table.shortlist of at least study.budget, {self.study.budget} images, got "
                              f"{self.table.shortlist}; raise it or leave it out")
-        return self
-
-    @model_validator(mode="after")
-    def _check_can_be_measured(self) -> Config:
-        if self.search.check and self.table.source == "labelled":
-            raise ValueError("expected search.check false with the source labelled, got true: nobody knows the true "
-                             "labels of the batch that a search chooses")
         return self

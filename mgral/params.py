@@ -36,7 +36,7 @@ def read_config(path: Path) -> Config:
     try:
         return Config.model_validate(_with_tuples(values or {}))
     except ValidationError as error:
-        raise ConfigError(*(_problem(path, node, one) for one in error.errors())) from error
+        raise ConfigError(*(_problem(path, node, details) for details in error.errors())) from error
 
 
 def with_options(config: Config, section: str, options: Mapping[str, str | None]) -> Config:
@@ -59,14 +59,15 @@ def with_options(config: Config, section: str, options: Mapping[str, str | None]
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(*(f"{'.'.join(map(str, one['loc']))}: {_fault(one)}" for one in error.errors())) from error
+        raise ConfigError(*(f"{'.'.join(map(str, details['loc']))}: {_fault(details)}"
+                            for details in error.errors())) from error
 
 
 def _with_tuples(value):
     """YAML knows lists only; the frozen sections hold tuples."""
     if isinstance(value, dict):
-        return {key: _with_tuples(one) for key, one in value.items()}
-    return tuple(_with_tuples(one) for one in value) if isinstance(value, list) else value
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list) else value
 
 
 def _problem(path: Path, node: yaml.Node | None, error: dict) -> str:

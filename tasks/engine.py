@@ -8,7 +8,9 @@ and table, whichever way it was run.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import ParamSpec, TypeVar
 
 from prefect import task
@@ -20,9 +22,13 @@ R = TypeVar("R")
 
 
 def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Declares a step; `name` is what Prefect shows. I/O faults are tried again, wrong results never."""
+    """Declares a step; `name` is what Prefect shows. I/O faults are tried again, wrong results never.
+
+    A step that fails leaves no MLflow run that seems to go on.
+    """
 
     def declare(function: Callable[P, R]) -> Callable[P, R]:
+        function = failures_close_runs()(function)
         prefect_task = task(function, name=name, cache_policy=NO_CACHE, retries=2, retry_delay_seconds=[2, 10],
                             retry_condition_fn=_is_io_fault)
 
@@ -33,6 +39,19 @@ def step(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
         return call
 
     return declare
+
+
+@contextmanager
+def failures_close_runs() -> Iterator[None]:
+    """MLflow runs that are open when the block ends with an error or an interruption are marked as failed."""
+    try:
+        yield
+    except BaseException:
+        if "tasks.tracking" in sys.modules:  # else no run was begun; and MLflow takes seconds to import
+            from tasks.tracking import fail_open_runs
+
+            fail_open_runs()
+        raise
 
 
 def in_flow_run() -> bool:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mgral.study.opened import Job, open_study
 from mgral.study.snapshot import version
 from tasks.engine import step
+from tasks.opened import Job, open_study
 
 
 @dataclass(frozen=True, slots=True)

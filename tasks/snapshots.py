@@ -6,15 +6,15 @@ import logging
 import os
 from pathlib import Path
 
-from mgral.errors import StateError
+from mgral.progress import current
 
 
 def commit_stage(root: Path, stage: str, params: Path) -> bool:
     """Writes what a stage's files now are into dvc.lock, as `dvc commit -f STAGE` does.
 
     Does nothing, and returns False, inside a running DVC stage (DVC itself commits it), where `root` is no DVC
-    project, where its dvc.yaml has no such stage, or where the run was described by another file than the
-    project's own params.yaml.
+    project or not the current folder, where its dvc.yaml has no such stage, or where the run was described by
+    another file than the project's own params.yaml. What DVC refuses to record is said, and the study goes on.
     """
     ours = params.resolve() == (root / "params.yaml").resolve()
     if "DVC_STAGE" in os.environ or not ours or not (root / ".dvc").is_dir() or not (root / "dvc.yaml").is_file():
@@ -25,9 +25,11 @@ def commit_stage(root: Path, stage: str, params: Path) -> bool:
     logging.getLogger("dvc").setLevel(logging.WARNING)  # else it reports every lock file it writes, twice
     try:
         with Repo(str(root)) as repo:
-            if stage not in {one.addressing for one in repo.index.stages}:
+            if stage not in {known.addressing for known in repo.index.stages}:  # relative to the current folder
                 return False
             repo.commit(stage, force=True)
     except DvcException as error:
-        raise StateError(f"{root / 'dvc.yaml'}: expected DVC to record stage {stage}, got: {error}") from error
+        current.get().note(f"{root / 'dvc.yaml'}: expected DVC to record stage {stage}, got: {error}; `mgral dvc` "
+                           f"writes dvc.yaml anew, `dvc commit {stage}` records the stage later")
+        return False
     return True

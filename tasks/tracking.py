@@ -1,45 +1,88 @@
 """MLflow: one run a study and strategy, nested in it one a cycle, nested in that one an experiment.
 
 The only module that knows MLflow. A run is found again by its key, so a process that was killed goes on in the runs
-it had begun, and nothing that is finished is written twice.
+it had begun, and nothing is written twice.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import re
 import sqlite3
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import mlflow
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus, RunTag
+from filelock import FileLock
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param
+from mlflow.entities import Run as Stored
+from mlflow.exceptions import MlflowException
 
-_lock = threading.Lock()
+from mgral.errors import StateError
+from mgral.files import sha256
+
+RENAMED = "mgral.name/"
+"""Tags that begin so hold the true name of a metric whose name MLflow refuses."""
+ILLEGAL = re.compile(r"[^\w\-. /]|\.{2,}|(?<=/)[/.]+|^[/.]+|[/.]+$")
+LONGEST = 200
+"""Characters of a metric's name; MLflow takes 250, and a tag is named after it."""
+SERVERS = ("http://", "https://", "databricks")
+
+_open: dict[str, Run] = {}
+"""Runs that this process has begun and not finished, by their id."""
 
 
 class Run:
-    """One MLflow run. Nothing is added to a run that was finished before."""
+    """One MLflow run. Nothing is added to a run that was finished before, nor a point that it has already."""
 
-    def __init__(self, client: mlflow.MlflowClient, run_id: str, finished: bool) -> None:
-        self._client, self.run_id, self.finished = client, run_id, finished
+    def __init__(self, client: mlflow.MlflowClient, run_id: str, finished: bool, continued: bool = False) -> None:
+        self._client, self.run_id, self.finished, self._continued = client, run_id, finished, continued
+        if not finished:
+            _open[run_id] = self
 
     def metrics(self, values: Mapping[str, float | None], step: int = 0) -> None:
         self.curve([(step, values)])
 
     def curve(self, points: list[tuple[int, Mapping[str, float | None]]]) -> None:
-        """Many (step, values) points in one write; values that are None are left out."""
-        now = int(time.time() * 1000)
-        entries = [Metric(name, float(value), now, step) for step, values in points
-                   for name, value in values.items() if value is not None]
+        """Many (step, values) points in one write; values that are None are left out.
+
+        A name that MLflow refuses, such as a class's, is changed to one that it takes; a tag holds the true one.
+        """
+        names = {name: metric_name(name) for _, values in points for name in values}
+        seen = {(name, step) for name in names.values() for step in self._steps(name)}
+        now = _now()
+        entries = [Metric(names[name], float(value), now, step) for step, values in points
+                   for name, value in values.items() if value is not None and (names[name], step) not in seen]
         if entries and not self.finished:
             self._client.log_batch(self.run_id, metrics=entries)
+            written = {entry.key for entry in entries}
+            for name, legal in names.items():
+                if name != legal and legal in written:
+                    self.tag(RENAMED + legal, name)
+
+    def _steps(self, name: str) -> list[int]:
+        """Steps at which a killed process wrote this metric."""
+        if self.finished or not self._continued:
+            return []
+        return [point.step for point in self._client.get_metric_history(self.run_id, name)]
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         if not self.finished:
             self._client.log_artifact(self.run_id, str(path), folder)
+
+    def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """A table that MLflow's UI shows; every row has the same columns.
+
+        Not by MLflow's own `log_table`, which adds to what an interrupted process wrote.
+        """
+        if not self.finished:
+            content = {"columns": list(rows[0]), "data": [list(row.values()) for row in rows]}
+            self._client.log_dict(self.run_id, content, name)
+            self.tag("mlflow.loggedArtifacts", json.dumps([{"path": name, "type": "table"}]))
 
     def dataset(self, path: Path, digest: str, name: str) -> None:
         """Names the labelled set that was trained on: `digest` is its snapshot's MD5, the version DVC knows it by."""
@@ -54,42 +97,126 @@ class Run:
 
     def finish(self, failed: bool = False) -> None:
         if not self.finished:
-            self._client.set_terminated(self.run_id, RunStatus.to_string(
-                RunStatus.FAILED if failed else RunStatus.FINISHED))
+            self._client.set_terminated(self.run_id, "FAILED" if failed else "FINISHED")
             self.finished = not failed
+        _open.pop(self.run_id, None)
 
 
 class Tracker:
-    """MLflow's database under `folder` and one experiment in it; created when first needed."""
+    """An experiment of MLflow, created when first needed.
 
-    def __init__(self, folder: Path, experiment: str) -> None:
+    `uri` is where MLflow keeps it: the environment's MLFLOW_TRACKING_URI, else `tracking_uri`, else an SQLite file in
+    `folder`. Artifacts lie in `folder`, wherever that is moved; a server keeps them where it likes.
+
+    Raises:
+        StateError: the experiment was deleted in MLflow.
+    """
+
+    def __init__(self, folder: Path, experiment: str, tracking_uri: str | None = None) -> None:
         folder = folder.resolve()
         folder.mkdir(parents=True, exist_ok=True)
-        self.database = folder / "mlflow.db"
-        self._client = mlflow.MlflowClient(f"sqlite:///{self.database}")
-        with _lock:
-            found = self._client.get_experiment_by_name(experiment)
-            self.experiment = found.experiment_id if found else self._client.create_experiment(
-                experiment, artifact_location=(folder / "artifacts").as_uri(),
-                tags={"mlflow.experimentKind": "custom_model_development",  # else the UI opens on chatbots
-                      "mlflow.experiment.primaryMetric.name": "map",
-                      "mlflow.experiment.primaryMetric.greaterIsBetter": "true"})
-            with sqlite3.connect(self.database) as connection:
-                connection.execute("PRAGMA journal_mode=WAL")  # readers (the UI) and the writer do not block each other
-            connection.close()
+        database, artifacts = folder / "mlflow.db", (folder / "artifacts").as_uri()
+        given = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
+        self.uri = given or f"sqlite:///{database}"
+        on_server = self.uri.startswith(SERVERS)
+        with FileLock(folder / ".mlflow.lock"):  # two processes that make MLflow's tables at once break them
+            self._client = mlflow.MlflowClient(self.uri)
+            self.experiment = self._experiment(experiment, None if on_server else artifacts)
+            if not given:
+                _keep_beside(database, self.experiment, artifacts)
+
+    def page(self, run_id: str = "") -> str:
+        """The address of the experiment, or of a run, in MLflow's UI: a server's, or that of a local `mlflow ui`."""
+        base = self.uri if self.uri.startswith(("http://", "https://")) else "http://127.0.0.1:5000"
+        where = f"runs/{run_id}" if run_id else "runs?compareRunsMode=CHART"
+        return f"{_without_password(base)}/#/experiments/{self.experiment}/{where}"
+
+    @property
+    def ui(self) -> str:
+        """The command that shows the experiment, or that none is needed."""
+        if self.uri.startswith(SERVERS):
+            return "(a server shows them)"
+        return f"mlflow ui --host 127.0.0.1 --backend-store-uri {_without_password(self.uri)}"
+
+    def _experiment(self, name: str, artifacts: str | None) -> str:
+        found = self._client.get_experiment_by_name(name)
+        if found is None:
+            return self._client.create_experiment(name, artifact_location=artifacts, tags={
+                "mlflow.experimentKind": "custom_model_development",  # else the UI opens on chatbots
+                "mlflow.experiment.primaryMetric.name": "map",
+                "mlflow.experiment.primaryMetric.greaterIsBetter": "true"})
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            raise StateError(f"MLflow's experiment {name}: expected one in use, got one that was deleted; `mlflow "
+                             f"experiments restore --experiment-id {found.experiment_id}` with MLFLOW_TRACKING_URI="
+                             f"{_without_password(self.uri)} brings it back, or give the study another study.name")
+        return found.experiment_id
 
     def run(self, key: str, name: str, parent: str | None = None, params: Mapping[str, Any] | None = None,
-            tags: Mapping[str, str] | None = None, note: str = "") -> Run:
-        """The run with this key, begun if there is none yet; a failed or killed one goes on."""
+            tags: Mapping[str, str] | None = None, note: str = "", seconds: float = 0.0) -> Run:
+        """The run with this key, begun if there is none yet; a failed or killed one goes on.
+
+        `seconds` is how long its work has taken already, where it is written afterwards.
+        """
         found = self._client.search_runs([self.experiment], f"tags.`mgral.key` = '{key}'", max_results=1)
         if found:
-            info = found[0].info
-            finished = info.status == RunStatus.to_string(RunStatus.FINISHED)
-            return Run(self._client, info.run_id, finished)
-        labels = {"mgral.key": key, "mlflow.note.content": note, **(tags or {})}
-        if parent:
-            labels["mlflow.parentRunId"] = parent
-        run = self._client.create_run(self.experiment, run_name=name)
-        self._client.log_batch(run.info.run_id, params=[Param(k, str(v)) for k, v in (params or {}).items()],
-                               tags=[RunTag(k, v) for k, v in labels.items() if v])
-        return Run(self._client, run.info.run_id, False)
+            run = self._found(found[0])
+        else:  # with its key from the first moment, or a process killed here would leave a run that nobody finds
+            labels = {"mgral.key": key, "mlflow.note.content": note, "mlflow.parentRunId": parent, **(tags or {})}
+            stored = self._client.create_run(
+                self.experiment, start_time=_now() - round(1000 * seconds), run_name=name,
+                tags={label: value for label, value in labels.items() if value})
+            run = Run(self._client, stored.info.run_id, False)
+        missing = {} if run.finished else {k: str(v) for k, v in (params or {}).items()
+                                           if not found or k not in found[0].data.params}
+        if missing:
+            self._client.log_batch(run.run_id, params=[Param(k, v) for k, v in missing.items()])
+        return run
+
+    def _found(self, stored: Stored) -> Run:
+        finished = stored.info.status == "FINISHED"
+        if stored.info.status in ("FAILED", "KILLED"):
+            self._client.update_run(stored.info.run_id, status="RUNNING")
+        return Run(self._client, stored.info.run_id, finished, continued=True)
+
+
+def fail_open_runs() -> None:
+    """Marks the runs that this process has begun and not finished as failed."""
+    for run in list(_open.values()):
+        with suppress(MlflowException, OSError):  # what went wrong first is what matters
+            run.finish(failed=True)
+    _open.clear()
+
+
+def metric_name(name: str) -> str:
+    """`name`, or one like it that MLflow takes; different names stay different.
+
+    >>> metric_name("ap/cat"), metric_name("ap/traffic light (red)")
+    ('ap/cat', 'ap/traffic light _red_-6060329f')
+    """
+    legal = ILLEGAL.sub("_", name)
+    if legal == name and len(name) <= LONGEST:
+        return name
+    return f"{legal[:LONGEST - 9]}-{sha256(name)[:8]}"
+
+
+def _keep_beside(database: Path, experiment: str, artifacts: str) -> None:
+    """Readers (the UI) do not block the writer, and a database that was moved names the artifacts beside it.
+
+    MLflow keeps absolute locations and has no call to change them.
+    """
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        (old,), = connection.execute("SELECT artifact_location FROM experiments WHERE experiment_id = ?", (experiment,))
+        if old != artifacts:
+            connection.execute("UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE experiment_id = ?",
+                               (artifacts, len(old) + 1, experiment))
+            connection.execute("UPDATE experiments SET artifact_location = ? WHERE experiment_id = ?",
+                               (artifacts, experiment))
+
+
+def _without_password(uri: str) -> str:
+    return re.sub(r"//[^/@]*@", "//…@", uri)
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

@@ -11,6 +11,7 @@ os.environ["PREFECT_LOGGING_LEVEL"] = "ERROR"
 os.environ["DVC_NO_ANALYTICS"] = "1"
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # as flows/ sets it; threads that wait for one another only cost time
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 
 from mgral.data.dataset import Boxes, Dataset, ImageInfo
+from mgral.progress import Progress, current
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,3 +37,29 @@ def toy(tmp_path) -> Dataset:
         images[name] = ImageInfo(name, f"{name}.jpg", 40, 30)
         boxes[name] = Boxes.of([(2, 3, 12.5, 20)], [number % 2])
     return Dataset(folder, ("cat", "dog"), (1, 2), images, boxes, {"train": tuple(images)})
+
+
+class Heard:
+    """A display that remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def show(self, title: str, done: int, total: int, left: str) -> None:
+        pass
+
+    close = show
+
+    def note(self, line: str) -> None:
+        self.notes.append(line)
+
+
+@pytest.fixture
+def heard() -> Iterator[Progress]:
+    """The progress of this test; what it said is in `notes`."""
+    display = Heard()
+    progress = Progress(display)
+    progress.notes = display.notes
+    token = current.set(progress)
+    yield progress
+    current.reset(token)

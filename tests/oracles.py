@@ -10,32 +10,19 @@ import torch
 
 
 def policy_scores(policy, embedding):
-    """Equations (1) and (2) of MGRAL image by image; segments apart, a second reader from the end."""
-    count, segments, scores = len(embedding), policy.segments, 0
-    for reader, step in zip(policy.readers, (1, -1), strict=False):
-        parts = []
-        for part in range(segments):
-            places = range(part * count // segments, (part + 1) * count // segments)[::step]
-            found = reader_scores(reader, embedding, places)
-            parts.append(found if step == 1 else found.flip(0))
-        scores = scores + torch.cat(parts)
-    return scores
-
-
-def reader_scores(reader, embedding, places):
-    """Scores of the images at `places`, in that order, the LSTM's gates written out."""
-    lstm = reader.lstm
+    """Equations (1) and (2) of MGRAL image by image, the LSTM's gates written out."""
+    lstm = policy.lstm
     h = c = embedding.new_zeros(lstm.hidden_size)
     score = embedding.new_zeros(1)
     scores = []
-    for place in places:
+    for place in range(len(embedding)):
         gates = (lstm.weight_ih_l0 @ torch.cat([embedding[place], score]) + lstm.bias_ih_l0
                  + lstm.weight_hh_l0 @ h + lstm.bias_hh_l0)
         i, f, g, o = gates.chunk(4)
         c = f.sigmoid() * c + i.sigmoid() * g.tanh()
         h = o.sigmoid() * c.tanh()
-        own = 0 if reader.shared else place
-        score = (reader.decoder.weight[own] @ h + reader.decoder.bias[own])[None]
+        own = 0 if policy.shared else place
+        score = (policy.decoder.weight[own] @ h + policy.decoder.bias[own])[None]
         scores.append(score)
     return torch.cat(scores)
 
@@ -45,7 +32,7 @@ def plackett_luce(scores, rows):
     weights = [math.exp(score) for score in scores]
     left, probability = set(range(len(weights))), 1.0
     for row in rows:
-        probability *= weights[row] / sum(weights[other] for other in left)
+        probability *= weights[row] / sum(weights[remaining] for remaining in left)
         left.remove(row)
     return probability
 

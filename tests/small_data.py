@@ -27,7 +27,7 @@ def save_image(path: Path, width: int = 40, height: int = 30, seed: int = 0) -> 
 
 
 def coco_content(split: str) -> dict:
-    boxes = [(image, category, bbox) for image, found in BOXES[split].items() for category, bbox in found]
+    boxes = [(image, category, bbox) for image, objects in BOXES[split].items() for category, bbox in objects]
     return {
         "images": [{"id": image, "file_name": f"{image}.jpg", "width": 40, "height": 30} for image in BOXES[split]],
         "annotations": [{"id": row, "image_id": image, "category_id": category, "bbox": bbox, "iscrowd": 0,
@@ -77,9 +77,9 @@ def write_yolo_set(root: Path) -> Path:
 def blank_dataset(boxes: dict[str, list[int]], splits: dict[str, list[str]] | None = None, size: int = 32,
                   root: Path = Path("nowhere")) -> Dataset:
     """Images without files; `boxes` gives each image's labels, all in the same place."""
-    labels = sorted({label for found in boxes.values() for label in found})
-    names = tuple(f"class{label}" for label in range(max(labels, default=0) + 1))
-    images = {one: ImageInfo(one, f"{one}.jpg", size, size) for one in boxes}
-    known = {one: Boxes.of([(1, 1, 9, 9)] * len(found), found) for one, found in boxes.items()}
+    last = max((label for labels in boxes.values() for label in labels), default=0)
+    names = tuple(f"class{label}" for label in range(last + 1))
+    images = {image_id: ImageInfo(image_id, f"{image_id}.jpg", size, size) for image_id in boxes}
+    known = {image_id: Boxes.of([(1, 1, 9, 9)] * len(labels), labels) for image_id, labels in boxes.items()}
     return Dataset(root, names, tuple(range(1, len(names) + 1)), images, known,
                    {name: tuple(ids) for name, ids in (splits or {"train": list(boxes)}).items()})

@@ -18,7 +18,7 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
     with pytest.raises(RuntimeError, match="stopped"):
         fail()
     assert path.read_text() == "old"
-    assert [one.name for one in path.parent.iterdir()] == ["a.txt"]
+    assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
 
 
 def test_json_has_one_form_whatever_the_order(tmp_path):

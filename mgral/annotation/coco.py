@@ -16,7 +16,7 @@ from mgral.data.formats.coco import Document, document, read_document
 from mgral.data.formats.source import ROUNDING, Fit, SourceImage, clip
 from mgral.errors import DataError
 from mgral.files import write_json
-from mgral.inspection import Detections
+from mgral.pool.inspection import Detections
 
 MODEL = "model"
 """Value of the attribute `source` on boxes that no person has drawn."""
@@ -56,20 +56,20 @@ def import_annotations(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> 
     content = read_document(path, problems)
     fit = Fit(repair=False, problems=problems, notes=[], advice="correct it in the annotation tool and export again")
     classes = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    found: dict[ImageId, Boxes] = {}
+    boxes: dict[ImageId, Boxes] = {}
     names = _names(dataset, ids)
     for image in content.images:
         image_id = _matched(image, content, names, problems)
-        if image_id in found:
+        if image_id in boxes:
             problems.append(f"{image.where}: expected each image once, got {image.file_name!r} again; remove one entry")
         elif image_id is not None:
-            found[image_id] = fit.boxes(_sized(image, dataset, image_id, problems), _size(dataset, image_id), classes)
+            boxes[image_id] = fit.boxes(_sized(image, dataset, image_id, problems), _size(dataset, image_id), classes)
     if content.images:
         problems += [f"{path}: expected an entry for {dataset.images[image_id].file_name!r} (image {image_id!r}), got "
-                     "none; export the whole batch" for image_id in ids if image_id not in found]
+                     "none; export the whole batch" for image_id in ids if image_id not in boxes]
     if problems:
         raise DataError(*problems)
-    return {image_id: found[image_id] for image_id in ids}
+    return {image_id: boxes[image_id] for image_id in ids}
 
 
 def _proposed(dataset: Dataset, image_id: ImageId, detections: Detections) -> list[tuple]:
@@ -79,7 +79,7 @@ def _proposed(dataset: Dataset, image_id: ImageId, detections: Detections) -> li
         x1, y1, x2, y2 = clip(tuple(xyxy), _size(dataset, image_id))
         if min(x2 - x1, y2 - y1) > ROUNDING:
             score = round(score, 4)
-            boxes.append((image_id, [round(one, 2) for one in (x1, y1, x2, y2)], label,
+            boxes.append((image_id, [round(coordinate, 2) for coordinate in (x1, y1, x2, y2)], label,
                           {"score": score, "attributes": {"score": score, "source": MODEL}}))
     return boxes
 

@@ -48,7 +48,6 @@ class Strength:
     """Shares of the canvas's sides that a rectangle takes."""
 
 
-FLIP = Strength(scale=(1.0, 1.0), shift=0.0)
 WEAK = Strength()
 TRAIN = Strength(brightness=0.2, contrast=0.2, saturation=0.2)
 """What supervised training sees: the weak view with a little colour jitter."""
@@ -75,8 +74,8 @@ def twins(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch
     matrices = _matrices(contents, strength, generator)[part].to(pixels.device)
     moving = strength.scale != (1.0, 1.0) or strength.shift or strength.flip or strength.turn or strength.shear
     plain = warp(pixels, matrices) if moving else pixels.float()
-    dice = Dice(generator, len(contents), part)
-    return View(plain, matrices), View(_erased(_coloured(plain, strength, dice), strength, dice), matrices)
+    random = RandomNumbers(generator, len(contents), part)
+    return View(plain, matrices), View(_erased(_coloured(plain, strength, random), strength, random), matrices)
 
 
 def warp(pixels: Tensor, matrices: Tensor) -> Tensor:
@@ -138,7 +137,7 @@ def _bent(matrices: Tensor, sides: Tensor, strength: Strength, generator: torch.
 
 
 @dataclass(frozen=True, slots=True)
-class Dice:
+class RandomNumbers:
     """Draws for every image of a batch, of which those of `part` are used here."""
 
     generator: torch.Generator
@@ -149,13 +148,13 @@ class Dice:
         """(rows, images of the part, *sides) in [0, 1)."""
         return torch.rand(rows, self.count, *sides, generator=self.generator)[:, self.part]
 
-    def whole(self, low: int, high: int) -> Tensor:
+    def integers(self, low: int, high: int) -> Tensor:
         """(images of the part,) numbers from low to high - 1."""
         return torch.randint(low, high, (self.count,), generator=self.generator)[self.part]
 
 
-def _coloured(pixels: Tensor, strength: Strength, dice: Dice) -> Tensor:
-    draws = dice.uniform(5).to(pixels.device)[:, :, None, None, None]
+def _coloured(pixels: Tensor, strength: Strength, random: RandomNumbers) -> Tensor:
+    draws = random.uniform(5).to(pixels.device)[:, :, None, None, None]
     if strength.brightness:
         pixels = pixels * _around_one(strength.brightness, draws[0])
     if strength.contrast:
@@ -167,7 +166,7 @@ def _coloured(pixels: Tensor, strength: Strength, dice: Dice) -> Tensor:
         pixels = luma + (pixels - luma) * factor
     if strength.blur:
         blurred = (draws[4] < strength.blur).flatten()
-        pixels = torch.where(blurred[:, None, None, None], _blur(pixels, dice), pixels)
+        pixels = torch.where(blurred[:, None, None, None], _blur(pixels, random), pixels)
     return pixels.clamp(0.0, 255.0)
 
 
@@ -175,10 +174,10 @@ def _luma(pixels: Tensor) -> Tensor:
     return (pixels * pixels.new_tensor(LUMA)[:, None, None]).sum(dim=1, keepdim=True)
 
 
-def _blur(pixels: Tensor, dice: Dice) -> Tensor:
+def _blur(pixels: Tensor, random: RandomNumbers) -> Tensor:
     """Gaussian blur over 5 × 5 pixels, sigma 0.5 to 1.5, another one for each image."""
     count, channels, height, width = pixels.shape
-    sigma = (0.5 + dice.uniform(1)[0, :, None]).to(pixels.device)
+    sigma = (0.5 + random.uniform(1)[0, :, None]).to(pixels.device)
     kernel = torch.exp(-torch.arange(-2, 3, device=pixels.device) ** 2 / (2 * sigma ** 2))
     kernel = (kernel / kernel.sum(dim=1, keepdim=True)).repeat_interleave(channels, dim=0)
     planes = F.pad(pixels.reshape(1, count * channels, height, width), (2, 2, 2, 2), mode="replicate")
@@ -186,15 +185,15 @@ def _blur(pixels: Tensor, dice: Dice) -> Tensor:
     return F.conv2d(planes, kernel[:, None, :, None], groups=count * channels).reshape(pixels.shape)
 
 
-def _erased(pixels: Tensor, strength: Strength, dice: Dice) -> Tensor:
+def _erased(pixels: Tensor, strength: Strength, random: RandomNumbers) -> Tensor:
     """Paints up to `strength.erasures` rectangles, every one in a random colour."""
     most = strength.erasures
     if not most:
         return pixels
     height, width = pixels.shape[2:]
-    number = dice.whole(1, most + 1)
-    draws = dice.uniform(most, 4)
-    colours = (255 * dice.uniform(most, 3)).to(pixels.device)
+    number = random.integers(1, most + 1)
+    draws = random.uniform(most, 4)
+    colours = (255 * random.uniform(most, 3)).to(pixels.device)
     for step in range(most):
         inside = _rectangle(draws[step], strength.erasure, height, width) & (number > step)[:, None, None]
         pixels = torch.where(inside[:, None].to(pixels.device), colours[step][:, :, None, None], pixels)

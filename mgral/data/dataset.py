@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+
+from mgral.files import canonical_json
 
 ImageId = str
 """Names an image everywhere: COCO's image id as text, or the path without its ending for VOC and YOLO."""
@@ -36,6 +39,11 @@ class Boxes:
 
     @classmethod
     def of(cls, xyxy: Iterable = (), labels: Iterable = (), ignore: Iterable | None = None) -> Boxes:
+        """From sequences; without `ignore` every box counts.
+
+        Raises:
+            ValueError: not one label and flag a box.
+        """
         corners = np.asarray(list(xyxy), dtype=np.float32).reshape(-1, 4)
         classes = np.asarray(list(labels), dtype=np.int64)
         flags = np.zeros(len(classes), dtype=bool) if ignore is None else np.asarray(list(ignore), dtype=bool)
@@ -67,3 +75,14 @@ class Dataset:
 
     def path(self, image_id: ImageId) -> Path:
         return self.root / self.images[image_id].file_name
+
+
+def dataset_hash(dataset: Dataset) -> str:
+    """sha256 of ids, file names, sizes, classes and boxes: what the splits were drawn from."""
+    digest = hashlib.sha256(canonical_json([dataset.classes, dataset.category_ids]).encode())
+    for image_id in sorted(dataset.images):
+        info, boxes = dataset.images[image_id], dataset.boxes.get(image_id)
+        digest.update(canonical_json([image_id, info.file_name, info.width, info.height, boxes is None]).encode())
+        if boxes is not None:
+            digest.update(boxes.xyxy.tobytes() + boxes.labels.tobytes() + boxes.ignore.tobytes())
+    return digest.hexdigest()

@@ -181,7 +181,7 @@ def painted(parts: Sequence[Part], pose: np.ndarray, length: float) -> tuple[np.
     paint, cover = ImageDraw.Draw(picture), ImageDraw.Draw(mask)
     for points, colour in placed:
         corners = [tuple(point) for point in (points - low).tolist()]
-        paint.polygon(corners, fill=tuple(int(min(max(one, 0), 255)) for one in colour))
+        paint.polygon(corners, fill=tuple(int(min(max(channel, 0), 255)) for channel in colour))
         cover.polygon(corners, fill=255)
     return np.asarray(picture, dtype=np.float32), np.asarray(mask) > 0
 
@@ -230,7 +230,7 @@ def _strewn(rng: Rng, kind: str, ground: np.ndarray) -> Image.Image:
         else:
             points = ellipse(x, y, *rng.uniform(0.05, 0.2, 2) * size, rng.uniform(0, 3), points=6)
         colour = varied(rng, FLOORS[kind], 9)
-        paint.polygon([tuple(point) for point in points.tolist()], fill=tuple(int(one) for one in colour))
+        paint.polygon([tuple(point) for point in points.tolist()], fill=tuple(int(channel) for channel in colour))
     return picture
 
 

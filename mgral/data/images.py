@@ -56,8 +56,9 @@ class ImageStore:
             DataError: images that are missing, damaged or cut short, all of them; or too little room on the disk.
         """
         ids = tuple(dataset.images)
-        contents = tuple(_content(dataset, one, image_size) for one in ids)
-        scales = tuple(image_size / max(dataset.images[one].width, dataset.images[one].height) for one in ids)
+        contents = tuple(_content(dataset, image_id, image_size) for image_id in ids)
+        images = (dataset.images[image_id] for image_id in ids)
+        scales = tuple(image_size / max(image.width, image.height) for image in images)
         path = folder / f"{_key(dataset, image_size)}.npy"
         shape = (len(ids), 3, *_canvas(contents))
         if not _whole(path, shape):

@@ -71,21 +71,6 @@ def draw_folds(annotated: Sequence[ImageId], fraction: float, folds: int, seed: 
         len(images), count, replace=False)) for fold in range(folds))
 
 
-def check_splits(splits: Splits, dataset: Dataset) -> None:
-    """Raises DataError for images that are in two splits, twice in one, or not in the data set."""
-    problems, first = [], {}
-    for name, ids in _named(splits).items():
-        for image_id in ids:
-            if image_id not in dataset.images:
-                problems.append(f"{name}: expected images of {dataset.root}, got {image_id!r}; restore it or draw anew")
-            elif image_id in first:
-                problems.append(f"{name}: expected each image in one split, got {image_id!r}, which is in "
-                                f"{first[image_id]!r} too; take it out of one")
-            first.setdefault(image_id, name)
-    if problems:
-        raise DataError(*problems)
-
-
 def check_budget(splits: Splits, cycles: int, budget: int) -> None:
     """Raises ConfigError if all cycles together would choose more images than the pool holds."""
     if cycles * budget > len(splits.pool):

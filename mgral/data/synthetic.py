@@ -115,7 +115,7 @@ def _write_split(config: SyntheticConfig, folder: Path, seed: int, split: str, c
         Image.fromarray(scene.pixels).save(folder / "images" / name, quality=quality)
         images.append({"id": first + row, "file_name": name, "width": config.image_size, "height": config.image_size})
         for (x1, y1, x2, y2), label in zip(scene.xyxy.tolist(), scene.labels.tolist(), strict=True):
-            xywh = [round(one, 2) for one in (x1, y1, x2 - x1, y2 - y1)]
+            xywh = [round(value, 2) for value in (x1, y1, x2 - x1, y2 - y1)]
             annotations.append({"id": len(annotations) + 1, "image_id": first + row, "category_id": label + 1,
                                 "bbox": xywh, "area": xywh[2] * xywh[3], "iscrowd": 0, "segmentation": []})
     categories = [{"id": row, "name": name, "supercategory": ""} for row, name in enumerate(CLASSES, start=1)]
@@ -144,7 +144,7 @@ def _put(rng: np.random.Generator, picture: np.ndarray, colours: np.ndarray, mas
     """Lays a thing with its shadow somewhere on the picture; false if it found no place that leaves others visible."""
     extent = np.array(mask.shape)
     for _ in range(8):
-        y, x = (int(one) for one in rng.uniform(-OVERHANG * extent, len(picture) - (1 - OVERHANG) * extent))
+        y, x = (int(start) for start in rng.uniform(-OVERHANG * extent, len(picture) - (1 - OVERHANG) * extent))
         on, of = _overlap(len(picture), mask.shape, y, x)
         seen = mask[of]
         if owner is not None and (seen.sum() < LEAST_INSIDE * mask.sum() or _hides(owner[on], seen, owner)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import final
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +22,7 @@ LEAST_UNION = 1e-6
 
 
 class AnchorHead(Head):
-    """Wraps RetinaNet's head, an mmdet `RetinaHead` with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
+    """Wraps a one-stage mmdet head with a `MaxIoUAssigner`. Anchors are made once for each canvas."""
 
     def __init__(self, head: nn.Module) -> None:
         self.head = head
@@ -31,13 +33,25 @@ class AnchorHead(Head):
         return type(self.head).__name__
 
     @staticmethod
+    @abstractmethod
     def fits(head: nn.Module) -> bool:
-        """Whether the batched form is exact for this head: no sampling, all anchors in use, focal loss on logits."""
-        from mmdet.models.dense_heads import RetinaHead
-        from mmdet.models.losses import FocalLoss
+        """Whether the batched form is exact for this head."""
 
-        return (type(head) is RetinaHead and _takes_all_anchors(head) and type(head.loss_cls) is FocalLoss
-                and head.use_sigmoid_cls)
+    @abstractmethod
+    def nothing(self, logits: Tensor) -> Tensor:
+        """Probability (B, N) that a place shows no object."""
+
+    @abstractmethod
+    def _probabilities(self, logits: Tensor) -> Tensor:
+        """(B, N, C) of the classes, without the background."""
+
+    @abstractmethod
+    def _class_losses(self, logits: Tensor, classes: Tensor, assigned: Tensor) -> Tensor:
+        """(B, N), from the class (B, N) that each place is to show; the background is class C."""
+
+    @abstractmethod
+    def _distances(self, predicted: Tensor, expected: Tensor) -> Tensor:
+        """(P,) or (P, 4): losses of boxes, or of deltas, against what they should be."""
 
     def losses(self, features, targets, canvas):
         return self._measure(features, targets).losses
@@ -45,7 +59,7 @@ class AnchorHead(Head):
     def object_losses(self, features, targets, canvas):
         measured = self._measure(features, targets)
         image, place, truth = measured.positive
-        most = max(1, max(len(one) for one in targets))
+        most = max(1, max(len(target) for target in targets))
         total = measured.classification[image, place] + measured.box
         sums, counts = (total.new_zeros(len(targets) * most).index_add_(0, image * most + truth, values)
                         for values in (total, torch.ones_like(total)))
@@ -60,8 +74,8 @@ class AnchorHead(Head):
     def dense(self, features):
         scores, deltas = self.head(tuple(features))
         sizes = [tuple(level.shape[-2:]) for level in scores]
-        return Dense(torch.cat([flat(one, self.head.cls_out_channels) for one in scores], dim=1),
-                     torch.cat([flat(one, 4) for one in deltas], dim=1), self._grid(sizes, scores[0].device), sizes,
+        return Dense(torch.cat([flat(level, self.head.cls_out_channels) for level in scores], dim=1),
+                     torch.cat([flat(level, 4) for level in deltas], dim=1), self._grid(sizes, scores[0].device), sizes,
                      list(self.head.prior_generator.num_base_priors))
 
     def decode(self, anchors, deltas):
@@ -83,8 +97,8 @@ class AnchorHead(Head):
         anchors, moved = dense.anchors, []
         for xyxy, deltas in zip(boxes, dense.deltas, strict=True):
             places = self.head.assigner.iou_calculator(xyxy, anchors).topk(count, dim=1).indices.T.flatten()
-            found = self.head.bbox_coder.decode(anchors[places], deltas[places], max_shape=canvas)
-            moved.append(found.reshape(count, len(xyxy), 4))
+            decoded = self.head.bbox_coder.decode(anchors[places], deltas[places], max_shape=canvas)
+            moved.append(decoded.reshape(count, len(xyxy), 4))
         return moved
 
     def _measure(self, features: Features, targets: Sequence[Target]) -> Measured:
@@ -102,19 +116,6 @@ class AnchorHead(Head):
         box = self._box_losses(anchors[place], deltas[image, place], xyxy[image, truth])
         return Measured(self._class_losses(logits, classes, assigned), box, (image, place, truth), assigned)
 
-    def nothing(self, logits: Tensor) -> Tensor:
-        """Probability (B, N) that a place shows no object."""
-        return 1 - logits.sigmoid().amax(dim=2)
-
-    def _probabilities(self, logits: Tensor) -> Tensor:
-        return logits.sigmoid()
-
-    def _class_losses(self, logits: Tensor, classes: Tensor, assigned: Tensor) -> Tensor:
-        """(B, N), from the class (B, N) that each place is to show; the background is class C."""
-        one_loss = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
-                                      (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
-        return one_loss.reshape(*assigned.shape, -1).sum(dim=2)
-
     def _box_losses(self, anchors: Tensor, deltas: Tensor, xyxy: Tensor) -> Tensor:
         coder = self.head.bbox_coder
         if self.head.reg_decoded_bbox:
@@ -124,9 +125,6 @@ class AnchorHead(Head):
         # The empty sum keeps the box branch in the graph when nothing is there to find.
         loss = self._distances(deltas, xyxy) if len(xyxy) else deltas.sum(dim=1)
         return loss if loss.ndim == 1 else loss.sum(dim=1)  # IoU losses give one number a box
-
-    def _distances(self, found: Tensor, wanted: Tensor) -> Tensor:
-        return self.head.loss_bbox(found, wanted, reduction_override="none")
 
     def _assign(self, anchors: Tensor, xyxy: Tensor, real: Tensor, targets: Sequence[Target]) -> Tensor:
         """(B, N): row of the truth box that an anchor is to find, else BACKGROUND or IGNORED (`MaxIoUAssigner`)."""
@@ -154,9 +152,10 @@ class AnchorHead(Head):
 
     def _in_ignored_region(self, anchors: Tensor, targets: Sequence[Target]) -> Tensor | None:
         share = self.head.assigner.ignore_iof_thr
-        if share <= 0 or not any(len(one.ignore) for one in targets):
+        if share <= 0 or not any(len(target.ignore) for target in targets):
             return None
-        regions = [Target(one.ignore, one.ignore.new_zeros(len(one.ignore)).long(), one.ignore) for one in targets]
+        ignores = [target.ignore for target in targets]
+        regions = [Target(boxes, boxes.new_zeros(len(boxes)).long(), boxes) for boxes in ignores]
         xyxy, _, real = padded(regions, anchors.device)
         covered = self.head.assigner.iou_calculator(anchors.expand(len(xyxy), -1, -1), xyxy, mode="iof")
         return ((covered > share) & real[:, None]).any(dim=2)
@@ -175,15 +174,43 @@ class AnchorHead(Head):
         xyxy = torch.minimum(xyxy.clamp(min=0), sides) if self.head.bbox_coder.clip_border else xyxy
         wide = (xyxy[:, 2:] - xyxy[:, :2] > rules.get("min_bbox_size", -1)).all(dim=1)
         counts = torch.bincount(image[wide], minlength=len(probabilities)).tolist()
-        found = []
-        for part in zip(*(one[wide].split(counts) for one in (xyxy, scores, labels)), strict=True):
-            if len(part[0]):
-                boxes, keep = batched_nms(*part, rules.nms)
-                part = part[0][keep], boxes[:, -1], part[2][keep]
-            found.append(tuple(one[:rules.max_per_img] for one in part))
-        return found
+        detections = []
+        for detection in zip(*(values[wide].split(counts) for values in (xyxy, scores, labels)), strict=True):
+            if len(detection[0]):
+                boxes, keep = batched_nms(*detection, rules.nms)
+                detection = detection[0][keep], boxes[:, -1], detection[2][keep]
+            detections.append(tuple(values[:rules.max_per_img] for values in detection))
+        return detections
 
 
+@final
+class RetinaHead(AnchorHead):
+    """Wraps RetinaNet's head: sigmoids of classes with focal loss at every anchor, no sampling."""
+
+    @staticmethod
+    def fits(head):
+        from mmdet.models.dense_heads import RetinaHead as Original
+        from mmdet.models.losses import FocalLoss
+
+        return (type(head) is Original and _takes_all_anchors(head) and type(head.loss_cls) is FocalLoss
+                and head.use_sigmoid_cls)
+
+    def nothing(self, logits):
+        return 1 - logits.sigmoid().amax(dim=2)
+
+    def _probabilities(self, logits):
+        return logits.sigmoid()
+
+    def _class_losses(self, logits, classes, assigned):
+        losses = self.head.loss_cls(logits.flatten(0, 1), classes.flatten(),
+                                    (assigned != IGNORED).flatten().to(logits.dtype), reduction_override="none")
+        return losses.reshape(*assigned.shape, -1).sum(dim=2)
+
+    def _distances(self, predicted, expected):
+        return self.head.loss_bbox(predicted, expected, reduction_override="none")
+
+
+@final
 class SSDHead(AnchorHead):
     """Wraps SSD's head, an mmdet `SSDHead` with a `MaxIoUAssigner`: a softmax with the background as last class, and
     of the places without object only the worst few (`neg_pos_ratio` for each positive) in the loss of an image."""
@@ -209,10 +236,10 @@ class SSDHead(AnchorHead):
         mined = torch.zeros_like(positive).scatter(1, worst, torch.arange(each.shape[1], device=each.device) < most)
         return each.masked_fill(~(positive | mined), 0.0)
 
-    def _distances(self, found, wanted):
+    def _distances(self, predicted, expected):
         from mmdet.models.losses import smooth_l1_loss
 
-        return smooth_l1_loss(found, wanted, beta=self.head.train_cfg["smoothl1_beta"], reduction="none")
+        return smooth_l1_loss(predicted, expected, beta=self.head.train_cfg["smoothl1_beta"], reduction="none")
 
 
 def _takes_all_anchors(head: nn.Module) -> bool:
@@ -265,19 +292,19 @@ def _overlaps(xyxy: Tensor, anchors: Tensor) -> Tensor:
         end = torch.minimum(xyxy[:, axis + 2, None], anchors[:, axis + 2])
         sides.append(end.sub_(torch.maximum(xyxy[:, axis, None], anchors[:, axis])).clamp_(min=0))
     shared = sides[0].mul_(sides[1])
-    areas, others = ((one[:, 2:] - one[:, :2]).prod(dim=1) for one in (xyxy, anchors))
-    union = torch.add(areas[:, None], others, out=sides[1])
+    areas, anchor_areas = ((boxes[:, 2:] - boxes[:, :2]).prod(dim=1) for boxes in (xyxy, anchors))
+    union = torch.add(areas[:, None], anchor_areas, out=sides[1])
     return shared.div_(union.sub_(shared).clamp_(min=LEAST_UNION))
 
 
 def padded(targets: Sequence[Target], device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Boxes (B, M, 4), labels (B, M) and which of them are real (B, M), M the most of any image, at least one."""
-    counts = torch.tensor([len(one) for one in targets], device=device)
+    counts = torch.tensor([len(target) for target in targets], device=device)
     real = torch.arange(max(1, int(counts.max())), device=device) < counts[:, None]
     xyxy = torch.zeros(*real.shape, 4, device=device)
     labels = torch.zeros(real.shape, dtype=torch.int64, device=device)
-    xyxy[real] = torch.cat([one.xyxy for one in targets])
-    labels[real] = torch.cat([one.labels for one in targets])
+    xyxy[real] = torch.cat([target.xyxy for target in targets])
+    labels[real] = torch.cat([target.labels for target in targets])
     return xyxy, labels, real
 
 

@@ -18,9 +18,9 @@ from mgral.config import DetectorConfig
 from mgral.detection import operators
 from mgral.detection.detector import Channels, Detector
 from mgral.detection.presets import forget_pretrained, model_config
-from mgral.detection.randomness import isolated
 from mgral.errors import ConfigError, StateError
 from mgral.files import writing
+from mgral.randomness import isolated
 
 CPU = torch.device("cpu")
 NAMED = ("torchvision://", "open-mmlab://")
@@ -57,6 +57,32 @@ def build_detector(config: DetectorConfig, classes: Sequence[str], seed: int,
     if weights is not None and not by_name:
         _load_fitting(detector.model, Path(weights))
     return detector.to(device)
+
+
+def check_detector(config: DetectorConfig, device: str) -> None:
+    """Finds what would stop `build_detector` later: files that are missing or hold something else, no such device.
+
+    A config file is executed for it, as it is by every command that builds the detector.
+
+    Raises:
+        ConfigError: all of these faults, one line each.
+    """
+    faults = []
+    if device == "cuda" and not torch.cuda.is_available():
+        faults.append("device: expected a GPU that PyTorch can use, got none; set device to auto or cpu")
+    if config.weights is not None and not config.weights.startswith(NAMED):
+        try:
+            read_tensors(Path(config.weights))
+        except StateError as error:
+            faults.append(f"detector.weights: {error}")
+    if config.config is not None:
+        load_mmdet()
+        try:
+            model_config(config, ("object",))
+        except ConfigError as error:
+            faults.append(f"detector.config: {error}")
+    if faults:
+        raise ConfigError(*(" ".join(fault.split()) for fault in faults))
 
 
 def save_checkpoint(path: Path, detector: Detector) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mgral.config import DetectorConfig
 from mgral.data.images import PADDING
-from mgral.detection.anchors import AnchorHead, SSDHead
+from mgral.detection.anchors import RetinaHead, SSDHead
 from mgral.detection.embedding import embed
 from mgral.detection.heads import Dense, DenseHead, Features, Found, Head, Losses, ProposalHead
 from mgral.detection.targets import Target
@@ -82,8 +82,8 @@ class Detector(nn.Module):
     def inspect(self, pixels: Tensor, contents: Sequence[tuple[int, int]], locations: int = LOCATIONS) -> Reading:
         """Detections, image embedding and surest class scores from one pass."""
         features, canvas = self.features(pixels), self._canvas(pixels)
-        found, class_scores = self._head.read(features, contents, canvas, locations)
-        return Reading(found, embed(features, contents, canvas), class_scores)
+        detections, class_scores = self._head.read(features, contents, canvas, locations)
+        return Reading(detections, embed(features, contents, canvas), class_scores)
 
     def assess(self, pixels: Tensor, contents: Sequence[tuple[int, int]],
                targets: Sequence[Target]) -> tuple[list[Found], Losses, list[Tensor]]:
@@ -146,7 +146,7 @@ def least_side(model: nn.Module) -> int:
     if not isinstance(getattr(model, "neck", None), SSDNeck):
         return 1
     side, layers = 1, model.neck.extra_layers
-    for conv in reversed([one for one in layers.modules() if isinstance(one, nn.Conv2d)]):
+    for conv in reversed([layer for layer in layers.modules() if isinstance(layer, nn.Conv2d)]):
         side = (side - 1) * conv.stride[0] + conv.kernel_size[0] - 2 * conv.padding[0]
     strides = model.bbox_head.prior_generator.strides
     return (side - 1) * strides[-len(layers) - 1][0] + 1  # the backbone rounds up
@@ -161,6 +161,6 @@ def head_of(model: nn.Module) -> Head:
     if hasattr(model, "roi_head") and hasattr(model, "rpn_head") and hasattr(model.roi_head, "predict_bbox"):
         return ProposalHead(model)
     if hasattr(model, "bbox_head") and hasattr(model.bbox_head, "predict_by_feat"):
-        fast = [kind for kind in (AnchorHead, SSDHead) if kind.fits(model.bbox_head)]
+        fast = [kind for kind in (RetinaHead, SSDHead) if kind.fits(model.bbox_head)]
         return (*fast, DenseHead)[0](model.bbox_head)
     raise ConfigError(f"expected a one-stage or two-stage detector, got {type(model).__name__}")

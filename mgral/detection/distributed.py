@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, distributed
 
-from mgral.detection.targets import Target
 from mgral.errors import ConfigError
-
-if TYPE_CHECKING:
-    from mgral.detection.detector import Detector
 
 PATIENCE = timedelta(minutes=10)
 """How long a process waits for the others before it gives up."""
@@ -63,9 +58,9 @@ class World:
         """Whether all processes say the same, for instance of the images that they train on."""
         if self.size == 1:
             return True
-        said: list[str] = [""] * self.size
-        distributed.all_gather_object(said, text)
-        return len(set(said)) == 1
+        texts: list[str] = [""] * self.size
+        distributed.all_gather_object(texts, text)
+        return len(set(texts)) == 1
 
 
 ALONE = World()
@@ -91,37 +86,6 @@ def joined(device: str) -> Iterator[tuple[World, str]]:
         yield World(rank, distributed.get_world_size()), f"cuda:{local}" if on_gpu else device
     finally:
         distributed.destroy_process_group()
-
-
-class SharedLosses(nn.Module):
-    """A detector's losses, whose gradients are averaged over all processes while they are computed.
-
-    Batch norm uses the statistics of the whole batch on GPUs; elsewhere, where torch has no such operator, those of
-    the process's share.
-    """
-
-    def __init__(self, detector: Detector, world: World) -> None:
-        super().__init__()
-        self._alone = world.size == 1
-        if self._alone:
-            self.detector = detector
-            return
-        if detector.device.type == "cuda":
-            detector.model = nn.SyncBatchNorm.convert_sync_batchnorm(detector.model)
-        self.detector = nn.parallel.DistributedDataParallel(
-            _Losses(detector), device_ids=[detector.device] if detector.device.type == "cuda" else None)
-
-    def forward(self, pixels: Tensor, targets: Sequence[Target]) -> Mapping[str, Tensor]:
-        return self.detector.losses(pixels, targets) if self._alone else self.detector(pixels, targets)
-
-
-class _Losses(nn.Module):
-    def __init__(self, detector: Detector) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, pixels: Tensor, targets: Sequence[Target]) -> Mapping[str, Tensor]:
-        return self.detector.losses(pixels, targets)
 
 
 def mean_number(number: Tensor) -> Tensor:

@@ -8,8 +8,8 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from mgral.detection.randomness import stream
-from mgral.inspection import EMBEDDING
+from mgral.pool.inspection import EMBEDDING
+from mgral.randomness import stream
 
 
 def embed(features: Sequence[Tensor], contents: Sequence[tuple[int, int]], canvas: tuple[int, int]) -> Tensor:

@@ -12,7 +12,7 @@ from scipy.special import expit
 
 from mgral.data.dataset import Boxes, ImageId
 from mgral.errors import DataError
-from mgral.inspection import Detections
+from mgral.pool.inspection import Detections
 
 MOST_DETECTIONS = 100
 """Detections counted of one class in one image (COCO)."""
@@ -49,9 +49,8 @@ def evaluate(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, 
         DataError: there is no box to find, so that no class has a precision.
     """
     _check(predictions, truth)
-    # class, IoU, recall
     precision = _precision([predictions[image_id] for image_id in truth], list(truth.values()), len(classes))
-    return Evaluation(_mean(precision), _mean(precision[:, 0]), tuple(_mean(one) for one in precision))
+    return Evaluation(_mean(precision), _mean(precision[:, 0]), tuple(_mean(of_class) for of_class in precision))
 
 
 def soft_ap(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, Boxes]) -> float:
@@ -72,24 +71,24 @@ def soft_ap(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, B
         ValueError, DataError: as `evaluate`.
     """
     _check(predictions, truth)
-    classes = 1 + max(int(one.labels.max(initial=0)) for one in (*truth.values(), *predictions.values()))
-    wanted, found = list(truth.values()), [predictions[image_id] for image_id in truth]
-    place, boxes, labels, ignore = _by_place(wanted, classes, [one.ignore for one in wanted])
-    numbers = np.bincount(labels[~ignore], minlength=classes)
-    seen, sights, kinds, doubt = _by_place(found, classes, [-one.scores for one in found])
-    detection, row = _pairs(seen, place)
-    overlap = _overlap(sights[detection], boxes[row], ignore[row])
+    classes = 1 + max(int(image.labels.max(initial=0)) for image in (*truth.values(), *predictions.values()))
+    expected, predicted = list(truth.values()), [predictions[image_id] for image_id in truth]
+    truth_places, truth_boxes, truth_labels, ignore = _by_place(expected, classes, [image.ignore for image in expected])
+    numbers = np.bincount(truth_labels[~ignore], minlength=classes)
+    places, boxes, labels, negated = _by_place(predicted, classes, [-image.scores for image in predicted])
+    detection, row = _pairs(places, truth_places)
+    overlap = _overlap(boxes[detection], truth_boxes[row], ignore[row])
     order = np.lexsort((-row, -overlap, ignore[row], detection))
     order = order[overlap[order] >= LEAST_OVERLAP]
-    best = np.zeros((len(sights), 2))
+    best = np.zeros((len(boxes), 2))
     matched, match = _matched(detection[order], row[order], ignore)
-    best[matched] = np.column_stack([_overlap(sights[matched], boxes[match], ignore[match]), ignore[match]])
+    best[matched] = np.column_stack([_overlap(boxes[matched], truth_boxes[match], ignore[match]), ignore[match]])
     counted = best[:, 1] == 0
     above = _rank_kernel()
     values = []
     for label in np.flatnonzero(numbers):
-        mine = counted & (kinds == label)
-        quality, bins = best[mine, 0], np.minimum((-doubt[mine] * SCORES).astype(int), SCORES - 1)
+        of_class = counted & (labels == label)
+        quality, bins = best[of_class, 0], np.minimum((-negated[of_class] * SCORES).astype(int), SCORES - 1)
         hits = above @ np.bincount(bins, quality, SCORES)
         ranks = above @ np.bincount(bins, minlength=SCORES)
         # The kernel counts a detection as half above itself; it is wholly there.
@@ -113,29 +112,29 @@ def _check(predictions: Mapping[ImageId, Detections], truth: Mapping[ImageId, Bo
         raise DataError(f"evaluation: expected at least one annotated box, got none in {len(truth)} images")
 
 
-def _precision(found: Sequence[Detections], wanted: Sequence[Boxes], classes: int) -> np.ndarray:
+def _precision(predicted: Sequence[Detections], expected: Sequence[Boxes], classes: int) -> np.ndarray:
     """Precision (C, 10, 101) at each of `OVERLAPS` and `RECALLS`, NaN for a class without truth."""
     # Boxes meet in places: a place is one class in one image.
-    place, truth, truth_labels, ignore = _by_place(wanted, classes, [boxes.ignore for boxes in wanted])
+    truth_places, truth_boxes, truth_labels, ignore = _by_place(expected, classes, [image.ignore for image in expected])
     numbers = np.bincount(truth_labels[~ignore], minlength=classes)
-    seen, boxes, labels, doubt = _by_place(found, classes, [-one.scores for one in found])
-    rank = np.arange(len(seen)) - np.searchsorted(seen, seen)
-    seen, boxes, labels, doubt = (one[rank < MOST_DETECTIONS] for one in (seen, boxes, labels, doubt))
+    places, boxes, labels, negated = _by_place(predicted, classes, [-image.scores for image in predicted])
+    rank = np.arange(len(places)) - np.searchsorted(places, places)
+    places, boxes, labels, negated = (column[rank < MOST_DETECTIONS] for column in (places, boxes, labels, negated))
 
-    detection, row = _pairs(seen, place)
-    overlap = _overlap(boxes[detection], truth[row], ignore[row])
-    detection, row, overlap = (one[overlap >= OVERLAPS[0]] for one in (detection, row, overlap))
+    detection, row = _pairs(places, truth_places)
+    overlap = _overlap(boxes[detection], truth_boxes[row], ignore[row])
+    detection, row, overlap = (column[overlap >= OVERLAPS[0]] for column in (detection, row, overlap))
     # What a detection would rather match: objects before regions to ignore, then the closest, the last of equals.
     order = np.lexsort((-row, -overlap, ignore[row], detection))
     detection, row, overlap = detection[order], row[order], overlap[order]
-    right = np.zeros((len(OVERLAPS), len(seen)), dtype=bool)
+    right = np.zeros((len(OVERLAPS), len(places)), dtype=bool)
     wrong = np.ones_like(right)
     for level, least in enumerate(OVERLAPS):
         close = overlap >= least
         matched, match = _matched(detection[close], row[close], ignore)
         right[level, matched], wrong[level, matched] = ~ignore[match], False
 
-    order = np.lexsort((doubt, labels))
+    order = np.lexsort((negated, labels))
     parts = np.split(order, np.searchsorted(labels[order], np.arange(1, classes)))
     return np.stack([_curve(right[:, part], wrong[:, part], number)
                      for part, number in zip(parts, numbers, strict=True)])
@@ -144,16 +143,16 @@ def _precision(found: Sequence[Detections], wanted: Sequence[Boxes], classes: in
 def _by_place(images: Sequence[Detections] | Sequence[Boxes], classes: int,
               key: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """All boxes, by place and then by `key`: their places, xyxy as float64, labels and keys."""
-    labels, key = np.concatenate([one.labels for one in images]), np.concatenate(key)
-    place = np.repeat(np.arange(len(images)), [len(one) for one in images]) * classes + labels
+    labels, key = np.concatenate([image.labels for image in images]), np.concatenate(key)
+    place = np.repeat(np.arange(len(images)), [len(image) for image in images]) * classes + labels
     order = np.lexsort((key, place))
-    xyxy = np.concatenate([one.xyxy for one in images]).astype(np.float64)
+    xyxy = np.concatenate([image.xyxy for image in images]).astype(np.float64)
     return place[order], xyxy[order], labels[order], key[order]
 
 
-def _pairs(places: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(places: np.ndarray, truth_places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Rows of two sorted arrays that hold the same number, every pair."""
-    first, last = (np.searchsorted(others, places, side) for side in ("left", "right"))
+    first, last = (np.searchsorted(truth_places, places, side) for side in ("left", "right"))
     rows = np.repeat(np.arange(len(places)), last - first)
     return rows, np.arange(len(rows)) + np.repeat(last - np.cumsum(last - first), last - first)
 
@@ -162,8 +161,8 @@ def _overlap(boxes: np.ndarray, truth: np.ndarray, region: np.ndarray) -> np.nda
     """IoU row by row; for a region the share of the detection that lies in it."""
     sides = np.minimum(boxes[:, 2:], truth[:, 2:]) - np.maximum(boxes[:, :2], truth[:, :2])
     shared = sides.clip(min=0).prod(axis=1)
-    area, other = ((one[:, 2:] - one[:, :2]).prod(axis=1) for one in (boxes, truth))
-    return np.divide(shared, np.where(region, area, area + other - shared), out=shared, where=shared > 0)
+    area, truth_area = ((xyxy[:, 2:] - xyxy[:, :2]).prod(axis=1) for xyxy in (boxes, truth))
+    return np.divide(shared, np.where(region, area, area + truth_area - shared), out=shared, where=shared > 0)
 
 
 def _matched(detection: np.ndarray, truth: np.ndarray, region: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -96,17 +96,17 @@ class DenseHead(Head):
 
     def read(self, features, contents, canvas, locations):
         outputs = self.head(features)
-        found = self.head.predict_by_feat(*outputs, batch_img_metas=metas(contents, canvas), rescale=False)
-        return [(one.bboxes, one.scores, one.labels) for one in found], surest(self._probabilities(outputs[0]),
-                                                                               locations)
+        results = self.head.predict_by_feat(*outputs, batch_img_metas=metas(contents, canvas), rescale=False)
+        detections = [(result.bboxes, result.scores, result.labels) for result in results]
+        return detections, surest(self._probabilities(outputs[0]), locations)
 
     def object_losses(self, features, targets, canvas):
         contents = [canvas] * len(targets)
         keep_all = {**self.head.test_cfg, "score_thr": LEAST_QUALITY, "nms_pre": -1}
-        found = self.head.predict_by_feat(*self.head(features), batch_img_metas=metas(contents, canvas),
-                                          cfg=_config(keep_all), with_nms=False)
-        return [quality_loss(target, one.bboxes, one.scores, one.labels)
-                for target, one in zip(targets, found, strict=True)]
+        results = self.head.predict_by_feat(*self.head(features), batch_img_metas=metas(contents, canvas),
+                                            cfg=_config(keep_all), with_nms=False)
+        return [quality_loss(target, result.bboxes, result.scores, result.labels)
+                for target, result in zip(targets, results, strict=True)]
 
     def _probabilities(self, levels: Sequence[Tensor]) -> Tensor:
         channels = self.head.cls_out_channels
@@ -136,20 +136,20 @@ class ProposalHead(Head):
         from mmdet.models.layers import multiclass_nms
 
         rules = self.model.test_cfg.rcnn
-        found, probabilities = [], []
-        for one in self._proposals(features, contents, canvas):
-            boxes, labels = multiclass_nms(one.bboxes, one.scores, rules.score_thr, rules.nms, rules.max_per_img)
-            found.append((boxes[:, :4], boxes[:, -1], labels))
-            probabilities.append(surest(one.scores[None, :, :-1], locations))
-        return found, torch.cat(probabilities)
+        detections, probabilities = [], []
+        for result in self._proposals(features, contents, canvas):
+            boxes, labels = multiclass_nms(result.bboxes, result.scores, rules.score_thr, rules.nms, rules.max_per_img)
+            detections.append((boxes[:, :4], boxes[:, -1], labels))
+            probabilities.append(surest(result.scores[None, :, :-1], locations))
+        return detections, torch.cat(probabilities)
 
     def object_losses(self, features, targets, canvas):
         losses = []
-        for target, one in zip(targets, self._proposals(features, [canvas] * len(targets), canvas), strict=True):
-            count, classes = one.scores.shape[0], one.scores.shape[1] - 1
-            boxes = one.bboxes.reshape(count, -1, 4).expand(count, classes, 4).reshape(-1, 4)
+        for target, result in zip(targets, self._proposals(features, [canvas] * len(targets), canvas), strict=True):
+            count, classes = result.scores.shape[0], result.scores.shape[1] - 1
+            boxes = result.bboxes.reshape(count, -1, 4).expand(count, classes, 4).reshape(-1, 4)
             labels = torch.arange(classes, device=boxes.device).repeat(count)
-            losses.append(quality_loss(target, boxes, one.scores[:, :-1].reshape(-1), labels))
+            losses.append(quality_loss(target, boxes, result.scores[:, :-1].reshape(-1), labels))
         return losses
 
     def _proposals(self, features, contents, canvas):
@@ -197,16 +197,16 @@ def samples(metas: Sequence[dict[str, Any]], targets: Sequence[Target] | None = 
     from mmdet.structures import DetDataSample
     from mmengine.structures import InstanceData
 
-    made = [DetDataSample(metainfo=one) for one in metas]
-    for sample, target in zip(made, targets or (), strict=bool(targets)):
+    data_samples = [DetDataSample(metainfo=meta) for meta in metas]
+    for sample, target in zip(data_samples, targets or (), strict=bool(targets)):
         sample.gt_instances = InstanceData(bboxes=target.xyxy, labels=target.labels)
         sample.ignored_instances = InstanceData(bboxes=target.ignore)
-    return made
+    return data_samples
 
 
 def summed(losses: dict[str, Any]) -> Losses:
     """One number for each loss; what mmdet reports beside them (accuracy) is left out."""
-    return {name: sum(one.mean() for one in value) if isinstance(value, list | tuple) else value.mean()
+    return {name: sum(level.mean() for level in value) if isinstance(value, list | tuple) else value.mean()
             for name, value in losses.items() if "loss" in name}
 
 

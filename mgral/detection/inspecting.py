@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain
 
 import numpy as np
 import torch
@@ -13,8 +14,8 @@ from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import LOCATIONS, Detector
 from mgral.detection.heads import Found
-from mgral.detection.pace import side_by_side
-from mgral.inspection import Detections, Inspection
+from mgral.detection.threads import side_by_side
+from mgral.pool.inspection import Detections, Inspection
 
 BATCH = 32
 
@@ -28,28 +29,30 @@ def inspect(detector: Detector, store: ImageStore, ids: Sequence[ImageId], batch
     """
     if not ids:
         raise ValueError("expected at least one image to inspect, got none")
-    def look(part: Sequence[ImageId]) -> tuple[list[Detections], Tensor, Tensor]:
+
+    def inspect_part(part: Sequence[ImageId]) -> tuple[list[Detections], Tensor, Tensor]:
         with torch.inference_mode():
-            reading = detector.inspect(store.pixels(part), [store.content(one) for one in part], locations)
+            reading = detector.inspect(store.pixels(part), [store.content(image_id) for image_id in part], locations)
             return originals(store, part, reading.found), reading.embedding.cpu(), reading.class_scores.cpu()
 
     with evaluating(detector):
-        found = list(side_by_side(look, parts(ids, batch_size), detector.device))
-    detections, embedding, class_scores = zip(*found, strict=True)
+        readings = list(side_by_side(inspect_part, parts(ids, batch_size), detector.device))
+    detections, embedding, class_scores = zip(*readings, strict=True)
     return Inspection(tuple(ids), torch.cat(embedding).numpy(), torch.cat(class_scores).numpy(),
-                      tuple(one for part in detections for one in part))
+                      tuple(chain.from_iterable(detections)))
 
 
 def detect(detector: Detector, store: ImageStore, ids: Sequence[ImageId],
            batch_size: int = BATCH) -> dict[ImageId, Detections]:
     """Detections only, in the detector's eval mode."""
-    def look(part: Sequence[ImageId]) -> list[Detections]:
+    def detect_part(part: Sequence[ImageId]) -> list[Detections]:
         with torch.inference_mode():
-            return originals(store, part, detector.predict(store.pixels(part), [store.content(one) for one in part]))
+            contents = [store.content(image_id) for image_id in part]
+            return originals(store, part, detector.predict(store.pixels(part), contents))
 
     with evaluating(detector):
-        found = side_by_side(look, parts(ids, batch_size), detector.device)
-        return dict(zip(ids, (one for part in found for one in part), strict=True))
+        detections = side_by_side(detect_part, parts(ids, batch_size), detector.device)
+        return dict(zip(ids, chain.from_iterable(detections), strict=True))
 
 
 @contextmanager
@@ -65,7 +68,7 @@ def evaluating(detector: Detector) -> Iterator[None]:
 
 
 def parts(ids: Sequence[ImageId], size: int) -> Iterator[Sequence[ImageId]]:
-    """`size` at a time."""
+    """The ids in their order, `size` at a time; the last part may be smaller."""
     return (ids[start:start + size] for start in range(0, len(ids), size))
 
 
@@ -76,8 +79,8 @@ def batches(store: ImageStore, ids: Sequence[ImageId],
         yield part, store.pixels(part), [store.content(image_id) for image_id in part]
 
 
-def originals(store: ImageStore, ids: Sequence[ImageId], found: Sequence[Found]) -> list[Detections]:
+def originals(store: ImageStore, ids: Sequence[ImageId], detections: Sequence[Found]) -> list[Detections]:
     """Canvas pixels to pixels of the original images."""
     return [Detections((xyxy / store.scale(image_id)).cpu().numpy().astype(np.float32),
                        scores.cpu().numpy().astype(np.float32), labels.cpu().numpy().astype(np.int64))
-            for image_id, (xyxy, scores, labels) in zip(ids, found, strict=True)]
+            for image_id, (xyxy, scores, labels) in zip(ids, detections, strict=True)]

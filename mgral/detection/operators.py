@@ -140,5 +140,5 @@ def _focal(logits: Tensor, target: Tensor, weight: Tensor, gamma: float, alpha: 
     return loss
 
 
-BOUND: dict[str, Callable] = {one.__name__: one for one in (
+BOUND: dict[str, Callable] = {function.__name__: function for function in (
     nms, roi_align_forward, roi_align_backward, sigmoid_focal_loss_forward, sigmoid_focal_loss_backward)}

@@ -123,7 +123,7 @@ def _scale(node: Any, width: float) -> None:
             if key in WIDTHS:
                 # Exact: the width is in eighths, and every one of these counts a multiple of eight.
                 node[key] = (int(value * width) if isinstance(value, int)
-                             else type(value)(int(one * width) for one in value))
+                             else type(value)(int(channels * width) for channels in value))
             else:
                 _scale(value, width)
 
@@ -135,7 +135,7 @@ def _freeze(model: dict[str, Any], stages: int) -> None:
     if backbone["type"] == "SSDVGG":
         backbone["type"] = _vgg()
     kind = backbone["type"] if isinstance(backbone["type"], type | None) else MODELS.get(backbone["type"])
-    if not kind or not any("frozen_stages" in inspect.signature(one).parameters for one in kind.__mro__[:-1]):
+    if not kind or not any("frozen_stages" in inspect.signature(base).parameters for base in kind.__mro__[:-1]):
         raise ConfigError(f"detector.frozen_stages: expected a backbone with stages to freeze, got {backbone['type']}; "
                           "leave the setting out")
     backbone["frozen_stages"] = stages

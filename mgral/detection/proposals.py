@@ -55,11 +55,11 @@ class Stages:
     def propose(self, features: Features, targets: Sequence[Target],
                 canvas: tuple[int, int]) -> tuple[Losses, list[Tensor]]:
         """The proposal network's losses, and its proposals as in training, without gradients."""
-        objects = [Target(one.xyxy, torch.zeros_like(one.labels), one.ignore) for one in targets]
+        objects = [Target(target.xyxy, torch.zeros_like(target.labels), target.ignore) for target in targets]
         losses, proposals = self.rpn.loss_and_predict(
             features, samples(metas([canvas] * len(targets), canvas), objects), proposal_cfg=self.proposal_rules)
         named = {name if "rpn" in name else f"rpn_{name}": value for name, value in losses.items()}
-        return summed(named), [one.bboxes for one in proposals]
+        return summed(named), [image.bboxes for image in proposals]
 
     def sample(self, features: Features, proposals: Sequence[Tensor], targets: Sequence[Target]) -> Sampled:
         """Assigns proposals to boxes or background and draws those that count, positives first in each image."""
@@ -72,11 +72,11 @@ class Stages:
             own = [level[row:row + 1] for level in features]  # some samplers prefer hard proposals
             chosen.append(self.roi.bbox_sampler.sample(assigned, priors, truth, feats=own))
         labels, weights, *moves = self.roi.bbox_head.get_targets(chosen, self.rules.rcnn)
-        return Sampled([one.priors for one in chosen], labels, weights, tuple(moves))
+        return Sampled([image.priors for image in chosen], labels, weights, tuple(moves))
 
     def classify(self, features: Features, boxes: Sequence[Tensor]) -> Tensor:
         """Logits (N, C + 1) of the boxes of all images; the last column is the background."""
-        return self._look(features, boxes)[0]
+        return self._outputs(features, boxes)[0]
 
     def classification_losses(self, logits: Tensor, labels: Tensor) -> Tensor:
         """(N,) losses of the RoI classifier, one a box."""
@@ -84,24 +84,25 @@ class Stages:
 
     def box_loss(self, features: Features, sampled: Sampled) -> Tensor:
         """Loss of the RoI regressor, divided by the number of sampled proposals as mmdet does."""
-        deltas = self._look(features, sampled.xyxy)[1]
+        deltas = self._outputs(features, sampled.xyxy)[1]
         return self.roi.bbox_head.loss(None, deltas, _rois(sampled.xyxy), sampled.labels, sampled.weights,
                                        *sampled.moves)["loss_bbox"]
 
     def refine(self, features: Features, boxes: Sequence[Tensor], labels: Sequence[Tensor],
                canvas: tuple[int, int]) -> list[Tensor]:
         """The boxes where the RoI head moves each for its class, clipped to the canvas."""
-        head, counts = self.roi.bbox_head, [len(one) for one in boxes]
+        head, counts = self.roi.bbox_head, [len(xyxy) for xyxy in boxes]
         if not sum(counts):
             return list(boxes)
-        deltas = self._look(features, boxes)[1].reshape(sum(counts), -1, head.bbox_coder.encode_size)
+        deltas = self._outputs(features, boxes)[1].reshape(sum(counts), -1, head.bbox_coder.encode_size)
         column = torch.cat(list(labels)) * (not head.reg_class_agnostic)
         own = deltas[torch.arange(len(deltas), device=deltas.device), column]
         return list(head.bbox_coder.decode(torch.cat(list(boxes)), own, max_shape=canvas).split(counts))
 
-    def _look(self, features: Features, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        found = self.roi._bbox_forward(features, _rois(boxes))
-        return found["cls_score"], found["bbox_pred"]
+    def _outputs(self, features: Features, boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Logits (N, C + 1) and deltas (N, 4) or (N, 4 C) of the boxes of all images."""
+        outputs = self.roi._bbox_forward(features, _rois(boxes))
+        return outputs["cls_score"], outputs["bbox_pred"]
 
 
 def _rois(boxes: Sequence[Tensor]) -> Tensor:

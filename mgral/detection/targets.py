@@ -43,11 +43,11 @@ class Target:
 
 def moved(targets: Sequence[Target], matrices: Tensor, canvas: tuple[int, int]) -> list[Target]:
     """The targets where `matrices` (B, 3, 3) take them, clipped to the canvas (H, W); boxes nearly gone are dropped."""
-    counts = [len(one) for one in targets]
-    xyxy, seen = _visible(torch.cat([one.xyxy for one in targets]), counts, matrices, canvas)
-    labels = torch.cat([one.labels for one in targets])
-    ignores = [len(one.ignore) for one in targets]
-    ignore = _visible(torch.cat([one.ignore for one in targets]), ignores, matrices, canvas)[0]
+    counts = [len(target) for target in targets]
+    xyxy, seen = _visible(torch.cat([target.xyxy for target in targets]), counts, matrices, canvas)
+    labels = torch.cat([target.labels for target in targets])
+    ignores = [len(target.ignore) for target in targets]
+    ignore = _visible(torch.cat([target.ignore for target in targets]), ignores, matrices, canvas)[0]
     parts = zip(xyxy.split(counts), labels.split(counts), seen.split(counts), ignore.split(ignores), strict=True)
     return [Target(corners[keep], classes[keep], regions) for corners, classes, keep, regions in parts]
 

@@ -22,12 +22,12 @@ class Described:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, which) -> Described:
-        kept = which if isinstance(which, slice) else np.atleast_1d(np.arange(len(self))[which])
-        return Described(self.rows[kept], self.shares[kept])
+    def __getitem__(self, index) -> Described:
+        rows = index if isinstance(index, slice) else np.atleast_1d(np.arange(len(self))[index])
+        return Described(self.rows[rows], self.shares[rows])
 
     @classmethod
     def joined(cls, parts: Sequence[Described]) -> Described:
         """The batches of several, one after the other."""
-        return cls(np.vstack([one.rows for one in parts]),
-                   sparse.vstack([one.shares for one in parts], format="csr"))
+        return cls(np.vstack([part.rows for part in parts]),
+                   sparse.vstack([part.shares for part in parts], format="csr"))

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mgral.config import TableConfig
 from mgral.data.dataset import ImageId
-from mgral.inspection import Inspection
-from mgral.lookup.heuristic import balanced_entropy
-from mgral.lookup.images import class_mass, image_entropy, principal
-from mgral.lookup.index import clusters, nearest
+from mgral.pool.inspection import Inspection
+from mgral.pool.neighbours import clusters
+from mgral.pool.statistics import class_mass, image_entropy, principal
+from mgral.strategies import PoolView, balanced_entropy, chosen
+from mgral.strategies.coreset import k_centre
 
 AXES = 8
 """Principal components in which images are near or far."""
@@ -21,9 +21,9 @@ CELLS = 10
 Batch = tuple[ImageId, ...]
 
 
-def design_batches(config: TableConfig, inspection: Inspection, pool: Sequence[ImageId], labelled: Sequence[ImageId],
-                   budget: int, seed: int) -> list[Batch]:
-    """The batches of the table's `config.records` experiments: each `budget` distinct ids of the pool, sorted.
+def design_batches(design: str, records: int, inspection: Inspection, pool: Sequence[ImageId],
+                   labelled: Sequence[ImageId], budget: int, seed: int) -> list[Batch]:
+    """The batches of a table's experiments, so many `records`: each `budget` distinct ids of the pool, sorted.
 
     - `random`: drawn at random (MGRAL, section III-F). Their mean features lie close together.
     - `spread`: the kinds in `KINDS` by turns, so that the table reaches where a search may go.
@@ -36,13 +36,13 @@ def design_batches(config: TableConfig, inspection: Inspection, pool: Sequence[I
     if not 1 <= budget <= len(pool):
         raise ValueError(f"expected a budget of 1 to {len(pool)} images, got {budget}")
     ids, rng = sorted(pool), np.random.default_rng(seed)
-    if config.design == "random":
-        return [_batch(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(config.records)]
+    if design == "random":
+        return [_batch(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(records)]
     if not labelled:
         raise ValueError("expected labelled images for the design spread, got none")
     designer = _Designer(inspection, ids, sorted(labelled), budget, seed)
     makers = list(KINDS.values())
-    return [_batch(ids, makers[one % len(makers)](designer, rng, one < len(makers))) for one in range(config.records)]
+    return [_batch(ids, makers[turn % len(makers)](designer, rng, turn < len(makers))) for turn in range(records)]
 
 
 def _batch(ids: Sequence[ImageId], rows: np.ndarray) -> Batch:
@@ -53,10 +53,10 @@ class _Designer:
     """What the kinds of batches need to know of a pool of N images, row by row."""
 
     def __init__(self, inspection: Inspection, ids: list[ImageId], labelled: list[ImageId], budget: int, seed: int):
-        both = inspection.of(ids + labelled)
-        self.inspection, self.ids, self.labelled_ids = both, ids, labelled
+        combined = inspection.of(ids + labelled)
+        self.inspection, self.ids, self.labelled_ids = combined, ids, labelled
         self.budget, self.size = budget, len(ids)
-        components, pool = principal(both.embedding, AXES), both.of(ids)
+        components, pool = principal(combined.embedding, AXES), combined.of(ids)
         self.components, self.labelled = components[:len(ids)], components[len(ids):]
         self.mass, self.entropy = class_mass(pool), image_entropy(pool)
         self.cells = clusters(self.components, CELLS, seed)
@@ -89,22 +89,15 @@ class _Designer:
         share = self.mass[:, rng.integers(self.mass.shape[1])] / (0.1 + self.mass.sum(axis=1))
         return self._tilted(share, rng)
 
-    def core_set(self, rng: np.random.Generator, first: bool) -> np.ndarray:
-        """Always the image farthest from all labelled and chosen ones (k-centre, Sener and Savarese 2018)."""
-        barred, chosen = self._barred(rng, first), []
-        distance = nearest(self.components, self.labelled)[0]
-        for _ in range(self.budget):
-            row = int((distance + barred).argmax())
-            chosen.append(row)
-            barred[row] = -np.inf
-            distance = np.minimum(distance, np.linalg.norm(self.components - self.components[row], axis=1))
-        return np.array(chosen)
+    def coreset(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+        """The strategy's batch: always the image farthest from all labelled and chosen ones."""
+        return k_centre(self.components, self.labelled, self.budget, self._barred(rng, first))[0]
 
     def balanced_entropy(self, rng: np.random.Generator, first: bool) -> np.ndarray:
-        """The heuristic's batch: from the whole pool at first, from a random half of it later."""
-        allowed = [self.ids[row] for row in np.flatnonzero(self._barred(rng, first) == 0)]
-        chosen = balanced_entropy(self.inspection, allowed, self.labelled_ids, self.budget, rng)
-        return np.searchsorted(self.ids, chosen)
+        """The strategy's batch: from the whole pool at first, from a random half of it later."""
+        allowed = tuple(self.ids[row] for row in np.flatnonzero(self._barred(rng, first) == 0))
+        view = PoolView(allowed, tuple(self.labelled_ids), self.inspection)
+        return np.searchsorted(self.ids, chosen(balanced_entropy.STRATEGY, view, self.budget, rng).ids)
 
     def _barred(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """Minus infinity for images out of the running: none at first, a random half later, so that batches differ."""
@@ -122,5 +115,5 @@ class _Designer:
 KINDS: dict[str, Callable[[_Designer, np.random.Generator, bool], np.ndarray]] = {
     "balanced_entropy": _Designer.balanced_entropy, "random": _Designer.random, "cluster": _Designer.cluster,
     "uncertain": _Designer.uncertain, "mixture": _Designer.mixture, "class_skewed": _Designer.class_skewed,
-    "core_set": _Designer.core_set, "certain": _Designer.certain}
+    "coreset": _Designer.coreset, "certain": _Designer.certain}
 """What `spread` makes by turns; the heuristic to beat comes first, so that even a small table holds its batch."""

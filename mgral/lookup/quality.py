@@ -1,4 +1,4 @@
-"""Whether a table can guide a search: how well its records foretell one another.
+"""Whether a table can guide a search: how well its records predict one another.
 
 Whether its reward is the right one is not in the table; that is told by true labels (`study.true_gains`).
 """
@@ -20,14 +20,13 @@ LEAST_R2 = 0.1
 @dataclass(frozen=True, slots=True)
 class Quality:
     """Figures of a table of `records` experiments: leave-one-out R², the rank correlation of estimate and measurement,
-    and the shares of records measured within one and two deviations of their estimate (0.68 and 0.95 if the deviations
-    are right and errors Gaussian; of a measurement, so its noise is in the deviation)."""
+    and the share of records measured within one deviation of their estimate (0.68 if the deviations are right and
+    errors Gaussian; of a measurement, so its noise is in the deviation)."""
 
     records: int
     loo_r2: float
     spearman: float
     within_one: float
-    within_two: float
 
     @classmethod
     def of(cls, rewards: np.ndarray, left: LeftOut, noise: np.ndarray | None = None,
@@ -35,15 +34,15 @@ class Quality:
         """Figures of n records (n,) and what was estimated of each without its group."""
         errors = np.abs(rewards - left.value)
         return cls(len(rewards), loo_r2(rewards, left.value, noise, groups), spearman(rewards, left.value),
-                   *(float((errors <= times * left.deviation).mean()) for times in (1, 2)))
+                   float((errors <= left.deviation).mean()))
 
     @property
-    def guides(self) -> bool:
+    def reliable(self) -> bool:
         return self.loo_r2 >= LEAST_R2
 
     def __str__(self) -> str:
         figures = f"leave-one-out R² {self.loo_r2:.2f}, Spearman {self.spearman:.2f}, {self.records} records"
-        if self.guides:
+        if self.reliable:
             return f"This table can guide a search for its reward ({figures})."
         return f"This table cannot guide a search: its estimates hardly follow its own records ({figures})."
 
@@ -83,15 +82,15 @@ def loo_r2(rewards: np.ndarray, estimates: np.ndarray, noise: np.ndarray | None 
            groups: np.ndarray | None = None) -> float:
     """1 - squared error of the estimates over that of the mean of the other groups; 0 is no better than that mean.
 
-    Records weigh the inverse of their noise. Rewards that are all the same give 0: there is nothing to foretell.
+    Records weigh the inverse of their noise. Rewards that are all the same give 0: there is nothing to predict.
     """
     if np.ptp(rewards) == 0:
         return 0.0
     weights = np.ones(len(rewards)) if noise is None else 1 / np.asarray(noise)
     group = np.arange(len(rewards)) if groups is None else np.unique(groups, return_inverse=True)[1]
     weight, total = np.bincount(group, weights), np.bincount(group, weights * rewards)
-    others = ((total.sum() - total) / (weight.sum() - weight))[group]
-    return float(1 - weights @ (rewards - estimates) ** 2 / (weights @ (rewards - others) ** 2))
+    mean_of_others = ((total.sum() - total) / (weight.sum() - weight))[group]
+    return float(1 - weights @ (rewards - estimates) ** 2 / (weights @ (rewards - mean_of_others) ** 2))
 
 
 def spearman(rewards: np.ndarray, estimates: np.ndarray) -> float:

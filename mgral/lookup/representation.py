@@ -5,25 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import chain, pairwise
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from scipy import sparse
-from scipy.linalg import block_diag
 
 from mgral.config import Block as BlockName
 from mgral.data.dataset import ImageId
-from mgral.inspection import Inspection
 from mgral.lookup.described import Described
-from mgral.lookup.images import class_mass, location_summary, principal
-from mgral.lookup.index import clusters, nearest
+from mgral.pool.inspection import Inspection
+from mgral.pool.neighbours import clusters, nearest
+from mgral.pool.statistics import class_mass, location_summary, principal
 
 AXES = 8
 """Principal components that stand for the embedding beside other blocks."""
 PROBES = 256
 """Random batches over which the columns are standardised."""
-FLOOR = 0.05
-"""Least variance, a standardised column having 1, that whitening blows up to 1: what varies less is mostly chance."""
 CHUNK = 1024
 """Batches at a time."""
 
@@ -50,30 +47,25 @@ class Representation:
     """Describes batches; fitted on an inspection that holds the pool and the labelled images.
 
     The lone block `mean` is the mean embedding of the batch, the paper's visual representation v (section III-F), as it
-    is (unless blocks are whitened). Otherwise the columns are, block by block:
+    is. Otherwise the columns are, block by block:
 
     - `mean`: the mean on the first principal components of the embedding;
-    - `spread`: the standard deviation on the same components;
     - `histogram`: per class log1p(objects predicted in the batch / (1 + those in the labelled set)), its growth;
     - `uncertainty`: entropy of the images' locations, mean and largest over the locations, and the mean class by class;
     - `diversity`: root mean square distance between its images, share of distinct cells (of `budget` k-means cells)
       among them, mean distance to the nearest labelled image;
 
     each standardised over random batches of the pool and divided by the root of its block's number of columns, so that
-    every block weighs the same in a distance. With `whitening` by `blocks` the columns of a block are also
-    decorrelated, by the symmetric root of their correlation (ZCA-cor, Kessy et al. 2018), which leaves each as near to
-    itself as can be: distances are those of whitened principal components, names keep their sense. `names` has the
-    columns.
+    every block weighs the same in a distance. `names` has the columns.
 
     Raises:
         ValueError: no block, or one twice or unknown; a pool smaller than the budget; no labelled image.
     """
 
     def __init__(self, blocks: Sequence[BlockName], inspection: Inspection, pool: Sequence[ImageId],
-                 labelled: Sequence[ImageId], budget: int, seed: int,
-                 whitening: Literal["columns", "blocks"] = "columns") -> None:
-        makers = {"mean": self._mean, "spread": self._spread, "histogram": self._histogram,
-                  "uncertainty": self._uncertainty, "diversity": self._diversity}
+                 labelled: Sequence[ImageId], budget: int, seed: int) -> None:
+        makers = {"mean": self._mean, "histogram": self._histogram, "uncertainty": self._uncertainty,
+                  "diversity": self._diversity}
         if not blocks or len(set(blocks)) < len(blocks) or not set(blocks) <= set(makers):
             raise ValueError(f"expected some of {', '.join(makers)}, each once, got {', '.join(blocks) or 'none'}")
         if not 1 <= budget <= len(pool):
@@ -84,13 +76,13 @@ class Representation:
         self._budget, self._seed = budget, seed
         self._pool, self._labelled = self._inspection.rows(sorted(pool)), self._inspection.rows(sorted(labelled))
         self._components = principal(self._inspection.embedding, AXES)
-        literal = tuple(blocks) == ("mean",) and whitening == "columns"
+        literal = tuple(blocks) == ("mean",)
         self._blocks = [self._embedding()] if literal else [makers[block]() for block in blocks]
         self._images = np.hstack([self._components, *(block.images for block in self._blocks)])
         self.names = tuple(name for block in self._blocks for name in block.names)
-        self._centre, self._scale, self._mixing = np.zeros(len(self.names)), np.ones(len(self.names)), None
+        self._centre, self._scale = np.zeros(len(self.names)), np.ones(len(self.names))
         if not literal:
-            self._standardise(whitening)
+            self._standardise()
 
     def __call__(self, batches: Sequence[Sequence[ImageId]]) -> Described:
         """Describes M batches of pool or labelled images; shares are over the images of both, sorted by id."""
@@ -121,8 +113,7 @@ class Representation:
         shares = sparse.csr_array((np.repeat(1 / sizes, sizes), members, ends),
                                   shape=(len(sizes), len(self._inspection.ids)))
         rows = [self._columns(shares[begin:begin + CHUNK]) for begin in range(0, len(sizes), CHUNK)]
-        rows = (np.vstack(rows) - self._centre) / self._scale
-        return Described(rows if self._mixing is None else rows @ self._mixing, shares)
+        return Described((np.vstack(rows) - self._centre) / self._scale, shares)
 
     def _columns(self, shares: sparse.csr_array) -> np.ndarray:
         means = shares @ self._images
@@ -131,19 +122,13 @@ class Representation:
         facts = Facts(shares.indices, np.diff(shares.indptr)[:, None], centre)
         return np.hstack([block.columns(facts, part) for block, part in zip(self._blocks, parts, strict=True)])
 
-    def _standardise(self, whitening: str) -> None:
+    def _standardise(self) -> None:
         rng, count = np.random.default_rng(self._seed), self._budget
         drawn = [rng.choice(self._pool, count, replace=False) for _ in range(PROBES)]
         probes = self._describe(np.concatenate(drawn).astype(np.int32), np.full(PROBES, count)).rows
         self._centre, deviation = probes.mean(axis=0), probes.std(axis=0)
-        self._scale = np.where(deviation > 1e-9, deviation, 1.0)
-        if whitening == "columns":
-            self._scale = self._scale * np.concatenate([np.full(len(one.names), len(one.names) ** 0.5)
-                                                        for one in self._blocks])
-        else:
-            ends = np.cumsum([len(block.names) for block in self._blocks])[:-1]
-            parts = np.split((probes - self._centre) / self._scale, ends, axis=1)
-            self._mixing = block_diag(*(_whitening(part) for part in parts))
+        roots = [np.full(len(block.names), len(block.names) ** 0.5) for block in self._blocks]
+        self._scale = np.where(deviation > 1e-9, deviation, 1.0) * np.concatenate(roots)
 
     def _embedding(self) -> Block:
         embedding = self._inspection.embedding.astype(float)
@@ -152,11 +137,6 @@ class Representation:
     def _mean(self) -> Block:
         names = [f"mean/{axis}" for axis in range(self._components.shape[1])]
         return Block(names, self._nothing(), lambda facts, _: facts.centre)
-
-    def _spread(self) -> Block:
-        names = [f"spread/{axis}" for axis in range(self._components.shape[1])]
-        return Block(names, self._components**2,
-                     lambda facts, squares: np.sqrt(np.maximum(squares - facts.centre**2, 0.0)))
 
     def _histogram(self) -> Block:
         mass = class_mass(self._inspection)
@@ -185,10 +165,3 @@ class Representation:
 
     def _nothing(self) -> np.ndarray:
         return np.zeros((len(self._inspection.ids), 0))
-
-
-def _whitening(standard: np.ndarray) -> np.ndarray:
-    """The symmetric matrix (k, k) that decorrelates standardised columns (n, k) and leaves them a mean square of 1."""
-    variances, axes = np.linalg.eigh(standard.T @ standard / len(standard))
-    raised = np.maximum(variances, FLOOR)
-    return axes / np.sqrt(raised * max((variances / raised).sum(), FLOOR)) @ axes.T

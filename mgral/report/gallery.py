@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,52 +11,66 @@ from PIL import Image, ImageDraw, ImageOps
 
 from mgral.data.dataset import Dataset, ImageId
 from mgral.files import writing
-from mgral.inspection import Detections
+from mgral.pool.inspection import Detections
 
-CELL, CAPTION, GAP, COLUMNS, MOST = 160, 14, 6, 10, 100
+CELL, LINE, GAP, COLUMNS, MOST = 160, 12, 6, 10, 100
+LETTERS = 27
+"""That fit under a picture."""
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#808000", "#000075")
 
 
 def draw_gallery(path: Path, dataset: Dataset, ids: Sequence[ImageId], detections: Mapping[ImageId, Detections],
-                 min_score: float = 0.3) -> None:
+                 min_score: float = 0.3, reasons: Sequence[str] = ()) -> None:
     """Writes one JPEG with the images in a grid, predicted boxes by class colour, and a legend of the classes.
 
-    At most `MOST` images are drawn; the title says how many there are.
+    Under each stand its file name and the reason why it was chosen, where there is one of its own. At most
+    `MOST` images are drawn; the title says how many there are.
     """
     shown = list(ids)[:MOST]
     columns = min(COLUMNS, len(shown))
     rows = math.ceil(len(shown) / columns)
-    head = 2 * (CAPTION + GAP)
-    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + CAPTION + GAP) + head + GAP), "white")
+    captions = _captions(dataset, shown, reasons)
+    foot = LINE * max(map(len, captions)) + GAP
+    head = 2 * (LINE + GAP)
+    sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + foot) + head + GAP), "white")
     pen = ImageDraw.Draw(sheet)
     pen.text((GAP, GAP), f"{len(shown)} of {len(ids)} chosen images; boxes: the model's, score {min_score} or more",
              fill="black")
     _legend(pen, dataset.classes)
-    for place, image_id in enumerate(shown):
+    for place, (image_id, caption) in enumerate(zip(shown, captions, strict=True)):
         left = GAP + (place % columns) * (CELL + GAP)
-        top = head + (place // columns) * (CELL + CAPTION + GAP)
+        top = head + (place // columns) * (CELL + foot)
         sheet.paste(_cell(dataset, image_id, detections[image_id].above(min_score)), (left, top))
-        pen.text((left, top + CELL), image_id[-26:], fill="black")
+        for row, line in enumerate(caption):
+            pen.text((left, top + CELL + row * LINE), line, fill="black")
     with writing(path) as temporary:
         sheet.save(temporary, format="JPEG", quality=88)
 
 
+def _captions(dataset: Dataset, ids: Sequence[ImageId], reasons: Sequence[str]) -> list[list[str]]:
+    """File name and reason, line by line; a reason that all share says nothing of one."""
+    names = [dataset.images[image_id].file_name[-LETTERS:] for image_id in ids]
+    if len(set(reasons)) < 2:
+        return [[name] for name in names]
+    return [[name, *textwrap.wrap(reason, LETTERS)] for name, reason in zip(names, reasons, strict=False)]
+
+
 def _legend(pen: ImageDraw.ImageDraw, classes: Sequence[str]) -> None:
-    left, top = GAP, CAPTION + 2 * GAP
+    left, top = GAP, LINE + 2 * GAP
     for label, name in enumerate(classes):
         pen.rectangle((left, top, left + 10, top + 10), fill=COLOURS[label % len(COLOURS)])
         pen.text((left + 14, top - 1), name, fill="black")
         left += 26 + int(pen.textlength(name))
 
 
-def _cell(dataset: Dataset, image_id: ImageId, seen: Detections) -> Image.Image:
+def _cell(dataset: Dataset, image_id: ImageId, detections: Detections) -> Image.Image:
     with Image.open(dataset.path(image_id)) as file:
         image = ImageOps.exif_transpose(file).convert("RGB")
     scale = CELL / max(image.size)
     cell = Image.new("RGB", (CELL, CELL), "#eeeeee")
     cell.paste(image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))))
     pen = ImageDraw.Draw(cell)
-    for corners, label in zip(seen.xyxy, seen.labels, strict=True):
+    for corners, label in zip(detections.xyxy, detections.labels, strict=True):
         x1, y1, x2, y2 = (float(value) * scale for value in corners)
         pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=COLOURS[int(label) % len(COLOURS)], width=2)
     return cell

@@ -8,36 +8,36 @@ from pathlib import Path
 
 import numpy as np
 
-from mgral.agent.search import Iteration
 from mgral.files import writing
+from mgral.search.agent import Iteration
 
 FIGURES = ("iteration", "mean", "best", "baseline", "entropy", "gradient_norm", "best_so_far")
 
 
-def write_search(path: Path, facts: Sequence[Iteration]) -> None:
+def write_search(path: Path, iterations: Sequence[Iteration]) -> None:
     """One row an iteration, without times, which differ from run to run."""
     with writing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(FIGURES)
-        table.writerows([getattr(one, name) for name in FIGURES] for one in facts)
+        table.writerows([getattr(iteration, name) for name in FIGURES] for iteration in iterations)
 
 
-def draw_search(path: Path, facts: Sequence[Iteration], reward: str, value: float | None = None,
+def draw_search(path: Path, iterations: Sequence[Iteration], reward: str, value: float | None = None,
                 controls: Mapping[str, float] | None = None) -> None:
     """Mean and best estimate of the sampled batches, iteration by iteration, beside the worth of the chosen batch and
     of the controls' batches; says so if there was no search."""
     figure, axes = _figure()
-    steps = [one.iteration for one in facts]
-    axes.plot(steps, [one.mean for one in facts], label="mean of the sampled batches")
-    axes.plot(steps, [one.best for one in facts], label="best of the sampled batches", alpha=0.6)
-    axes.plot(steps, [one.best_so_far for one in facts], label="best so far", linestyle="--")
-    levels = {name.replace("_", " "): one for name, one in (controls or {}).items()}
-    for one in levels.values():
-        axes.axhline(one, color="grey", linewidth=0.8, linestyle=":")
-    if facts and value is not None:
+    steps = [iteration.iteration for iteration in iterations]
+    axes.plot(steps, [iteration.mean for iteration in iterations], label="mean of the sampled batches")
+    axes.plot(steps, [iteration.best for iteration in iterations], label="best of the sampled batches", alpha=0.6)
+    axes.plot(steps, [iteration.best_so_far for iteration in iterations], label="best so far", linestyle="--")
+    levels = {name.replace("_", " "): value for name, value in (controls or {}).items()}
+    for level in levels.values():
+        axes.axhline(level, color="grey", linewidth=0.8, linestyle=":")
+    if iterations and value is not None:
         axes.plot(steps[-1], value, marker="*", markersize=11, color="black", linestyle="", label="chosen batch")
     _label(axes, levels)
-    title = "Search" if facts else "No search: the table cannot guide one"
+    title = "Search" if iterations else "No search: the table cannot guide one"
     axes.set(xlabel="iteration", ylabel=f"estimated reward ({reward})", title=title)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(fontsize=8)
@@ -57,8 +57,8 @@ def _label(axes, levels: Mapping[str, float]) -> None:
 
 def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, deviation: np.ndarray, reward: str,
                verdict: str) -> None:
-    """Leave-one-out estimate and its deviation against measurement, one dot a record; a table worth searching follows
-    the diagonal."""
+    """Does the table predict its own records? Leave-one-out estimate and its deviation against measurement, one dot a
+    record; a table worth searching follows the diagonal."""
     figure, axes = _figure()
     both = np.concatenate([measured, estimated])
     axes.plot([both.min(), both.max()], [both.min(), both.max()], color="grey", linestyle=":")
@@ -67,7 +67,8 @@ def draw_table(path: Path, measured: np.ndarray, estimated: np.ndarray, deviatio
     if margin:
         axes.set_ylim(both.min() - margin, both.max() + margin)
     axes.set(xlabel=f"measured reward ({reward})", ylabel="estimate from the other records ± deviation")
-    axes.set_title(verdict, fontsize=8, wrap=True)
+    question = "Does the table predict its own records? On the diagonal it does."
+    axes.set_title(f"{question}\n{verdict}", fontsize=8, wrap=True)
     _save(figure, path)
 
 

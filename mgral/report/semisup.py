@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import fmean, stdev
 
+from mgral.comparison.partial_labels import Trial, TrialResult
 from mgral.files import write_json, writing
-from mgral.study.contest import BASELINE, Trial, TrialResult
+from mgral.training.from_scratch import SUPERVISED
 
 Results = Mapping[Trial, TrialResult]
 
 
-def write_contest(path: Path, results: Results) -> None:
+def write_comparison(path: Path, results: Results) -> None:
     """Every trial; times are left out, which differ from run to run."""
     write_json(path, [{**asdict(trial), **{name: value for name, value in asdict(result).items() if name != "seconds"}}
                       for trial, result in results.items()])
@@ -39,21 +40,21 @@ def verdicts(results: Results) -> list[str]:
     """For each share of labels: every method against the baseline on the same folds, and what the gap is worth."""
     lines = []
     for fraction in _fractions(results):
-        base = _maps(results, BASELINE, fraction)
+        base = _maps(results, SUPERVISED, fraction)
         for method in _methods(results):
             mine = _maps(results, method, fraction)
             folds = sorted(set(base) & set(mine))
-            if method == BASELINE or len(folds) < 2:
+            if method == SUPERVISED or len(folds) < 2:
                 continue
             gaps = [100 * (mine[fold] - base[fold]) for fold in folds]
             error = stdev(gaps) / len(gaps) ** 0.5
             word = "above" if fmean(gaps) > 2 * error else "below" if fmean(gaps) < -2 * error else "level with"
-            lines.append(f"{100 * fraction:g} % labelled: {method} is {word} {BASELINE}: {fmean(gaps):+.1f} ± "
+            lines.append(f"{100 * fraction:g} % labelled: {method} is {word} {SUPERVISED}: {fmean(gaps):+.1f} ± "
                          f"{error:.1f} mAP (standard error over {len(folds)} paired folds).")
     return lines
 
 
-def draw_contest(path: Path, results: Results) -> None:
+def draw_comparison(path: Path, results: Results) -> None:
     """mAP and AP50 against the share of labels, one line a method, a dot a fold."""
     from matplotlib.figure import Figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgral.data.dataset import ImageId
-from mgral.strategies.view import PoolView
+from mgral.strategies.strategy import PoolView, Strategy
 
 
 def select(view: PoolView, budget: int, rng: np.random.Generator) -> tuple[ImageId, ...]:
@@ -13,3 +13,6 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> tuple[Image
     # Sorted, so that the order in which the pool is held does not decide.
     pool = sorted(view.pool)
     return tuple(pool[row] for row in rng.choice(len(pool), budget, replace=False))
+
+
+STRATEGY = Strategy("random", "drawn at random", select)

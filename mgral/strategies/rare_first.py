@@ -1,4 +1,4 @@
-"""An upper reference that knows the true boxes: it evens out the classes, rarest first, and avoids near-copies.
+"""An upper reference that knows the true boxes: it evens out the classes, rarest first, and avoids near-duplicates.
 
 It maximises Σ_c log(1 + n_c) greedily, n_c being the objects of class c among labelled and chosen images: the first
 object of a class is worth most, and each further one less.
@@ -11,35 +11,46 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from mgral.data.dataset import Boxes, ImageId
-from mgral.lookup.images import Copies
-from mgral.strategies.view import PoolView
+from mgral.pool.near_duplicates import NearDuplicates
+from mgral.strategies.strategy import Need, PoolView, Selection, Strategy
 
 
-def select(view: PoolView, budget: int, rng: np.random.Generator) -> tuple[ImageId, ...]:
-    """Picks `budget` images; equals are settled by chance.
+def score(view: PoolView) -> np.ndarray:
+    """The gain (N,) of each image if it were the first to be chosen."""
+    objects, known = _counts(view, list(view.pool))
+    return np.log1p(objects / (1 + known)).sum(axis=1)
 
-    Raises:
-        ValueError: a view without the true boxes of the pool.
-    """
-    if view.truth is None or not all(image_id in view.truth for image_id in view.pool):
-        raise ValueError("expected the true boxes of the whole pool, got a view without them")
+
+def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
+    """Picks `budget` images; equals are settled by chance."""
     pool = sorted(view.pool)
     pool = [pool[row] for row in rng.permutation(len(pool))]
-    classes = 1 + max((int(boxes.labels.max()) for boxes in view.truth.values() if len(boxes)), default=0)
-    objects = _objects(view.truth, pool, classes)
-    known = _objects(view.truth, [one for one in view.labelled if one in view.truth], classes).sum(axis=0)
-    copies = Copies(view.inspection, pool, view.labelled)
-    chosen: list[int] = []
+    objects, known = _counts(view, pool)
+    duplicates = NearDuplicates(view.inspection, pool, view.labelled)
+    rows, scores = [], []
     for _ in range(budget):
-        gain = np.log1p(objects / (1 + known)).sum(axis=1) - copies.penalty
-        gain[chosen] = -np.inf
-        chosen.append(int(gain.argmax()))
-        known = known + objects[chosen[-1]]
-        copies.take(chosen[-1])
-    return tuple(pool[row] for row in chosen)
+        gain = np.log1p(objects / (1 + known)).sum(axis=1) - duplicates.penalty
+        gain[rows] = -np.inf
+        rows.append(int(gain.argmax()))
+        scores.append(float(gain[rows[-1]] + duplicates.penalty[rows[-1]]))
+        known = known + objects[rows[-1]]
+        duplicates.take(rows[-1])
+    return Selection(tuple(pool[row] for row in rows), tuple(scores),
+                     tuple(f"{objects[row].sum()} true objects" for row in rows))
+
+
+def _counts(view: PoolView, pool: Sequence[ImageId]) -> tuple[np.ndarray, np.ndarray]:
+    """Objects of each class in each pool image (N, C), and in all labelled ones together (C,)."""
+    classes = 1 + max((int(boxes.labels.max()) for boxes in view.truth.values() if len(boxes)), default=0)
+    labelled = [image_id for image_id in view.labelled if image_id in view.truth]
+    return _objects(view.truth, pool, classes), _objects(view.truth, labelled, classes).sum(axis=0)
 
 
 def _objects(truth: Mapping[ImageId, Boxes], ids: Sequence[ImageId], classes: int) -> np.ndarray:
     """(N, C) objects of each class in each image."""
-    counts = [np.bincount(truth[one].labels[~truth[one].ignore], minlength=classes) for one in ids]
+    counts = [np.bincount(truth[image_id].labels[~truth[image_id].ignore], minlength=classes) for image_id in ids]
     return np.stack(counts) if counts else np.zeros((0, classes), dtype=np.int64)
+
+
+STRATEGY = Strategy("rare_first", "knows the true boxes: rarest classes first (an upper reference)", select, "",
+                    frozenset({Need.TRUTH}), score)

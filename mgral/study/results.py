@@ -10,19 +10,46 @@ from typing import Any
 from mgral.data.dataset import ImageId
 from mgral.files import read_json, write_json
 
-RECORD = "record, after the check"
-"""Origin of a batch that took the place of the search's."""
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The batch of a cycle, ids sorted, with a score and a reason an image; `origin` says how it was found."""
+
+    ids: tuple[ImageId, ...]
+    origin: str
+    scores: tuple[float, ...] = ()
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TableResult:
+    """What a lookup table is worth, leave-one-out over its records, and whether it could guide a search."""
+
+    records: int
+    loo_r2: float
+    spearman: float
+    reliable: bool
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What a search found, as in `mgral.search.run.SearchOutcome`; `controls` are the values of its controls."""
+
+    value: float
+    estimate: float
+    deviation: float
+    checked: float | None
+    fallbacks: int
+    controls: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class CycleResult:
-    """One cycle: its detector on the test split (fractions), what it chose, and what its table is worth.
+    """One cycle: its detector on the test split (fractions), and what was chosen with it.
 
-    `labelled` counts the images before the choice. `records`, `loo_r2`, `spearman` and `fallbacks` describe the
-    lookup table and are 0 or None for strategies without one. `value` is what the table thinks the search's batch is
-    worth (estimate - caution × deviation), `controls` the same of what simpler searches chose on the same table; None
-    and empty where no search was run, and `origin` then says what chose instead. `checked` is what a real experiment
-    measured the batch to be worth; None where `search.check` is off.
+    `labelled` counts the images before the choice. `table` is None for strategies without one, `search` where none was
+    run: the choice's origin then says what chose instead.
     """
 
     cycle: int
@@ -30,19 +57,10 @@ class CycleResult:
     map: float
     ap50: float
     per_class: Mapping[str, float | None]
-    chosen: tuple[ImageId, ...]
-    origin: str
+    choice: Choice
     snapshot: str
-    records: int = 0
-    loo_r2: float | None = None
-    spearman: float | None = None
-    fallbacks: int = 0
-    value: float | None = None
-    estimate: float | None = None
-    deviation: float | None = None
-    checked: float | None = None
-    controls: Mapping[str, float] = field(default_factory=dict)
-    verdict: str = ""
+    table: TableResult | None = None
+    search: SearchResult | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -50,7 +68,11 @@ class CycleResult:
     @classmethod
     def read(cls, path: Path) -> CycleResult:
         values = read_json(path)
-        return cls(**{**values, "chosen": tuple(values["chosen"])})
+        choice = Choice(**{name: value if name == "origin" else tuple(value)
+                           for name, value in values["choice"].items()})
+        nested = {name: values[name] and kind(**values[name])
+                  for name, kind in (("table", TableResult), ("search", SearchResult))}
+        return cls(**{**values, **nested, "choice": choice})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,31 +88,38 @@ class FinalResult:
 
 @dataclass(frozen=True, slots=True)
 class StrategyResult:
+    """All cycles of one strategy with one seed; `seconds` by phase, a mapping a cycle and one for the final training,
+    empty where they are not known."""
+
     strategy: str
+    seed: int
     cycles: tuple[CycleResult, ...]
     final: FinalResult
-    seconds: tuple[Mapping[str, float], ...] = field(default=())
-    """Seconds by phase, one mapping a cycle and one for the final training."""
+    seconds: tuple[Mapping[str, float], ...]
 
     def curve(self) -> list[tuple[int, float, float]]:
         """(labelled images, mAP, AP50), from the first detector to the last."""
-        return [(one.labelled, one.map, one.ap50) for one in (*self.cycles, self.final)]
+        return [(result.labelled, result.map, result.ap50) for result in (*self.cycles, self.final)]
 
     def as_json(self) -> dict[str, Any]:
-        cycles = [{**asdict(one), "seconds": dict(spent)}
-                  for one, spent in zip(self.cycles, self.seconds, strict=False)]
-        return {"cycles": cycles, "final": asdict(self.final)}
+        parts = [{**asdict(part), "seconds": dict(spent)}
+                 for part, spent in zip((*self.cycles, self.final), self.seconds, strict=True)]
+        return {"strategy": self.strategy, "seed": self.seed, "cycles": parts[:-1], "final": parts[-1]}
 
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """The main strategy first, then those it is compared with."""
+    """Every strategy with every seed, in the order of the settings, a strategy's seeds together."""
 
     study: str
-    seed: int
-    strategies: tuple[StrategyResult, ...]
+    runs: tuple[StrategyResult, ...]
+
+    @property
+    def strategies(self) -> dict[str, list[StrategyResult]]:
+        by_name: dict[str, list[StrategyResult]] = {}
+        for run in self.runs:
+            by_name.setdefault(run.strategy, []).append(run)
+        return by_name
 
     def as_json(self) -> dict[str, Any]:
-        main, *others = self.strategies
-        return {"study": self.study, "seed": self.seed, "strategy": main.strategy, **main.as_json(),
-                "baselines": {one.strategy: one.as_json() for one in others}}
+        return {"study": self.study, "runs": [run.as_json() for run in self.runs]}

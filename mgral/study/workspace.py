@@ -4,10 +4,13 @@
       mlruns/                      MLflow's database and artifacts
       runs/table.db                the lookup table, shared by all studies of the directory
       runs/cache/                  what can be computed again: decoded images, detectors, inspections, searches
-      runs/STUDY/scenes/           synthetic scenes, when the study has no data set of its own
-      runs/STUDY/prepared/         splits and the first snapshot
-      runs/STUDY/STRATEGY/CYCLE/   what a cycle decided: snapshot, batch, result
-      runs/STUDY/report/           results, table and learning curves
+      runs/STUDY/report/           results, table and learning curves of all seeds
+      runs/STUDY/seed-S/
+        scenes/                    synthetic scenes, when the study has no data set of its own
+        prepared/                  splits and the first snapshot
+        STRATEGY/CYCLE/            what a cycle decided: snapshot, batch, result
+        corrections.json           what people have corrected, kept whatever is computed again
+        seconds/                   how long each cycle took
 """
 
 from __future__ import annotations
@@ -15,11 +18,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from mgral.config import folder_name
+
 
 @dataclass(frozen=True, slots=True)
 class Workspace:
+    """The paths of one seed of a study."""
+
     root: Path
     study: str
+    seed: int
 
     @property
     def mlruns(self) -> Path:
@@ -34,12 +42,16 @@ class Workspace:
         return self.root / "runs" / self.study
 
     @property
+    def seed_folder(self) -> Path:
+        return self.folder / f"seed-{self.seed}"
+
+    @property
     def scenes(self) -> Path:
-        return self.folder / "scenes"
+        return self.seed_folder / "scenes"
 
     @property
     def prepared(self) -> Path:
-        return self.folder / "prepared"
+        return self.seed_folder / "prepared"
 
     @property
     def splits(self) -> Path:
@@ -56,7 +68,7 @@ class Workspace:
 
     def cycle(self, strategy: str, cycle: int) -> Path:
         """The folder of a cycle; cycle 0 is the state before the first, the same for every strategy."""
-        return self.folder / strategy / str(cycle) if cycle else self.prepared
+        return self.seed_folder / folder_name(strategy) / str(cycle) if cycle else self.prepared
 
     def snapshot(self, strategy: str, cycle: int) -> Path:
         return self.cycle(strategy, cycle) / "snapshot.json"
@@ -66,11 +78,20 @@ class Workspace:
 
     def seconds(self, strategy: str, cycle: int) -> Path:
         """Times differ from run to run, so they stay out of every versioned folder."""
-        return self.folder / "seconds" / f"{strategy}-{cycle}.json"
+        return self.seed_folder / "seconds" / f"{folder_name(strategy)}-{cycle}.json"
+
+    @property
+    def corrections(self) -> Path:
+        """What people have corrected: no run writes it, and none may lose it."""
+        return self.seed_folder / "corrections.json"
+
+    @property
+    def cache(self) -> Path:
+        return self.root / "runs" / "cache"
 
     def cached(self, kind: str, fingerprint: str, ending: str) -> Path:
-        return self.root / "runs" / "cache" / kind / f"{fingerprint[:32]}{ending}"
+        return self.cache / kind / f"{fingerprint[:32]}{ending}"
 
     @property
     def images(self) -> Path:
-        return self.root / "runs" / "cache" / "images"
+        return self.cache / "images"

@@ -9,7 +9,7 @@ from pycocotools.coco import COCO
 from mgral.annotation.coco import export_batch, import_annotations
 from mgral.data.dataset import Dataset, ImageInfo
 from mgral.errors import DataError
-from mgral.inspection import Detections
+from mgral.pool.inspection import Detections
 
 IDS = ("7", "b/8", "9")
 
@@ -23,9 +23,9 @@ def dataset(tmp_path):
 
 @pytest.fixture
 def exported(dataset, tmp_path):
-    found = {"7": Detections(np.array([[1, 2, 11, 12], [-5, 3, 20, 20], [50, 50, 60, 60], [0, 0, 9, 9]], np.float32),
-                             np.array([0.9, 0.75, 0.7, 0.2], np.float32), np.array([1, 0, 0, 1]))}
-    export_batch(tmp_path / "batch.json", dataset, IDS, found, info={"study": "demo"})
+    xyxy = np.array([[1, 2, 11, 12], [-5, 3, 20, 20], [50, 50, 60, 60], [0, 0, 9, 9]], np.float32)
+    detections = {"7": Detections(xyxy, np.array([0.9, 0.75, 0.7, 0.2], np.float32), np.array([1, 0, 0, 1]))}
+    export_batch(tmp_path / "batch.json", dataset, IDS, detections, info={"study": "demo"})
     return tmp_path / "batch.json"
 
 
@@ -55,14 +55,14 @@ def test_export_is_what_annotation_tools_expect(exported):
 
 
 def test_pycocotools_reads_the_export(exported, capsys):
-    found = COCO(str(exported))
-    assert found.getImgIds() == [1, 2, 3]
-    assert found.getAnnIds(imgIds=[1], catIds=[5]) == [1]
+    coco = COCO(str(exported))
+    assert coco.getImgIds() == [1, 2, 3]
+    assert coco.getAnnIds(imgIds=[1], catIds=[5]) == [1]
 
 
 def test_least_score_may_be_chosen(dataset, tmp_path):
-    found = {"7": Detections(np.array([[1, 2, 11, 12]], np.float32), np.array([0.2], np.float32), np.array([1]))}
-    export_batch(tmp_path / "a.json", dataset, ("7",), found, min_score=0.1)
+    detections = {"7": Detections(np.array([[1, 2, 11, 12]], np.float32), np.array([0.2], np.float32), np.array([1]))}
+    export_batch(tmp_path / "a.json", dataset, ("7",), detections, min_score=0.1)
     assert len(json.loads((tmp_path / "a.json").read_text())["annotations"]) == 1
 
 

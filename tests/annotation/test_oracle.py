@@ -1,8 +1,8 @@
 import pytest
 
+from mgral.annotation.oracle import Oracle, SimulatedOracle
 from mgral.data.dataset import Dataset
 from mgral.errors import DataError
-from mgral.oracle import Oracle, SimulatedOracle
 from tests.small_data import blank_dataset
 
 

@@ -18,20 +18,47 @@ def test_layers_and_owners(monkeypatch, capsys):
     assert lint_imports(config_filename="pyproject.toml", no_cache=True) == 0, capsys.readouterr().out
 
 
-@pytest.mark.parametrize("statement", ["import mgral", "import flows.cli", "import mgral.study.progress"])
+@pytest.mark.parametrize("statement", ["import mgral", "import flows.cli", "import mgral.progress"])
 def test_light_imports_load_nothing_heavy(statement):
     code = f"{statement}; import sys; print(' '.join(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     assert not set(loaded.split()) & set(HEAVY)
 
 
+def imports() -> dict[str, set[str]]:
+    """Of each module of the library, tasks and flows the modules that it imports, for type checking too."""
+    paths = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+             for package in ("mgral", "tasks", "flows") for path in (ROOT / package).rglob("*.py")}
+    graph = {}
+    for name, path in paths.items():
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        named = {f"{node.module}.{alias.name}" for node in nodes if isinstance(node, ast.ImportFrom)
+                 for alias in node.names}
+        named |= {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+        graph[name] = {whole if whole in paths else whole.rpartition(".")[0] for whole in named} & set(paths) - {name}
+    return graph
+
+
+def test_others_import_detection_itself_and_none_of_its_modules():
+    inside = {f"{name} → {module}" for name, imported in imports().items() if not name.startswith("mgral.detection")
+              for module in imported if module.startswith("mgral.detection.")}
+    assert inside == set()
+
+
+def test_no_files_import_each_other_in_a_circle():
+    left = imports()
+    while free := {name for name, imported in left.items() if not imported & set(left)}:
+        left = {name: imported for name, imported in left.items() if name not in free}
+    assert left == {}
+
+
 def test_no_module_seeds_globally_or_unpickles():
     banned = ("torch.manual_seed", "np.random.seed", "random.seed", "pickle.load", "weights_only=False",
               "yaml.load(", "allow_pickle=True", "shell=True")
-    found = [f"{path.relative_to(ROOT)}: {word}" for package in ("mgral", "tasks", "flows")
-             for path in (ROOT / package).rglob("*.py") for word in banned
-             if word in path.read_text() and "fork_rng" not in path.read_text()]
-    assert found == []
+    uses = [f"{path.relative_to(ROOT)}: {word}" for package in ("mgral", "tasks", "flows")
+            for path in (ROOT / package).rglob("*.py") for word in banned
+            if word in path.read_text() and "fork_rng" not in path.read_text()]
+    assert uses == []
 
 
 def test_every_module_says_what_it_is_for():
@@ -45,13 +72,31 @@ def test_flows_that_prefect_deploys_can_be_imported():
     import importlib
 
     deployments = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
-    for one in deployments:
-        module, name = one["entrypoint"].removesuffix(".py").replace(".py", "").replace("/", ".").split(":")
+    for deployment in deployments:
+        module, name = deployment["entrypoint"].removesuffix(".py").replace(".py", "").replace("/", ".").split(":")
         assert getattr(importlib.import_module(module), name).name == name
 
 
-def test_dvc_has_a_stage_for_every_cycle_of_the_shipped_study():
-    from flows.arguments import job_of
-    from flows.plan import check_stages
+def sources(*packages: str) -> list[Path]:
+    return [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
 
-    check_stages(job_of(ROOT / "params.yaml", ROOT, None))
+
+def test_no_module_is_longer_than_400_lines_and_no_function_than_60():
+    paths = sources("mgral", "tasks", "flows", "benchmarks", "tests")
+    modules = [str(path.relative_to(ROOT)) for path in paths if len(path.read_text().splitlines()) > 400]
+    functions = [f"{path.relative_to(ROOT)}:{node.lineno} {node.name}" for path in paths
+                 for node in ast.walk(ast.parse(path.read_text()))
+                 if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno - node.lineno >= 60]
+    assert (modules, functions) == ([], [])
+
+
+def test_settings_stay_few():
+    from pydantic import BaseModel
+
+    from mgral.config import Config
+
+    def count(section: type[BaseModel]) -> int:
+        return sum(count(field.annotation) if isinstance(field.annotation, type)
+                   and issubclass(field.annotation, BaseModel) else 1 for field in section.model_fields.values())
+
+    assert count(Config) <= 80

@@ -51,17 +51,17 @@ def written(name, dataset, folder) -> Path:
 
 @pytest.mark.parametrize("name", TOLERANCE)
 def test_round_trip(name, dataset, tmp_path):
-    found = load_dataset(DataConfig(format=name), written(name, dataset, tmp_path / "copy")).dataset
-    assert found.classes == dataset.classes
-    assert found.category_ids == dataset.category_ids
-    assert found.splits.keys() == dataset.splits.keys()
+    copy = load_dataset(DataConfig(format=name), written(name, dataset, tmp_path / "copy")).dataset
+    assert copy.classes == dataset.classes
+    assert copy.category_ids == dataset.category_ids
+    assert copy.splits.keys() == dataset.splits.keys()
     for split, ids in dataset.splits.items():
-        for image_id, copy_id in zip(ids, found.splits[split], strict=True):
+        for image_id, copy_id in zip(ids, copy.splits[split], strict=True):
             assert Path(copy_id).name == image_id
-            assert found.path(copy_id).read_bytes() == dataset.path(image_id).read_bytes()
-            np.testing.assert_allclose(found.boxes[copy_id].xyxy, dataset.boxes[image_id].xyxy, rtol=0,
+            assert copy.path(copy_id).read_bytes() == dataset.path(image_id).read_bytes()
+            np.testing.assert_allclose(copy.boxes[copy_id].xyxy, dataset.boxes[image_id].xyxy, rtol=0,
                                        atol=TOLERANCE[name])
-            np.testing.assert_array_equal(found.boxes[copy_id].labels, dataset.boxes[image_id].labels)
+            np.testing.assert_array_equal(copy.boxes[copy_id].labels, dataset.boxes[image_id].labels)
 
 
 @pytest.mark.parametrize("name", TOLERANCE)
@@ -69,32 +69,32 @@ def test_globox_reads_the_same(name, dataset, tmp_path):
     globox = pytest.importorskip("globox")
     folder = written(name, dataset, tmp_path / "copy")
     if name == "coco":
-        found = globox.AnnotationSet.from_coco(file_path=folder / "annotations" / "instances_reward.json")
+        annotations = globox.AnnotationSet.from_coco(file_path=folder / "annotations" / "instances_reward.json")
     elif name == "voc":
-        found = globox.AnnotationSet.from_pascal_voc(folder=folder / "Annotations")
+        annotations = globox.AnnotationSet.from_pascal_voc(folder=folder / "Annotations")
     else:
-        found = globox.AnnotationSet.from_yolo_v5(folder=folder / "labels" / "reward",
-                                                  image_folder=folder / "images" / "reward",
-                                                  image_extension=".png")
-    by_name = {Path(one.image_id).stem: one for one in found}
+        annotations = globox.AnnotationSet.from_yolo_v5(folder=folder / "labels" / "reward",
+                                                        image_folder=folder / "images" / "reward",
+                                                        image_extension=".png")
+    by_name = {Path(annotation.image_id).stem: annotation for annotation in annotations}
     for image_id in ("4", "5"):
         boxes = by_name[image_id].boxes
-        np.testing.assert_allclose([(one.xmin, one.ymin, one.xmax, one.ymax) for one in boxes],
+        np.testing.assert_allclose([(box.xmin, box.ymin, box.xmax, box.ymax) for box in boxes],
                                    dataset.boxes[image_id].xyxy, atol=TOLERANCE[name] + 1e-5)
-        names = [dataset.classes[int(one.label)] if name == "yolo" else one.label for one in boxes]
+        names = [dataset.classes[int(box.label)] if name == "yolo" else box.label for box in boxes]
         assert names == [dataset.classes[label] for label in dataset.boxes[image_id].labels]
 
 
 def test_pycocotools_reads_the_same(dataset, tmp_path, capsys):
     path = tmp_path / "reward.json"
     write_coco(path, dataset, dataset.splits["reward"])
-    found = COCO(str(path))
-    assert found.getImgIds() == [4, 5]
-    for entry in found.loadAnns(found.getAnnIds(imgIds=[4])):
+    coco = COCO(str(path))
+    assert coco.getImgIds() == [4, 5]
+    for entry in coco.loadAnns(coco.getAnnIds(imgIds=[4])):
         x, y, width, height = entry["bbox"]
         row = np.abs(dataset.boxes["4"].xyxy - (x, y, x + width, y + height)).sum(axis=1).argmin()
-        assert found.loadCats([entry["category_id"]])[0]["name"] == dataset.classes[dataset.boxes["4"].labels[row]]
-    assert len(found.getAnnIds()) == len(dataset.boxes["4"]) + len(dataset.boxes["5"])
+        assert coco.loadCats([entry["category_id"]])[0]["name"] == dataset.classes[dataset.boxes["4"].labels[row]]
+    assert len(coco.getAnnIds()) == len(dataset.boxes["4"]) + len(dataset.boxes["5"])
 
 
 def test_ignored_boxes(dataset, tmp_path):
@@ -102,10 +102,10 @@ def test_ignored_boxes(dataset, tmp_path):
     marked = Dataset(dataset.root, dataset.classes, dataset.category_ids, dataset.images,
                      {**dataset.boxes, "6": crowd}, dataset.splits)
     for name in ("coco", "voc"):
-        found = load_dataset(DataConfig(format=name), written(name, marked, tmp_path / name)).dataset
-        assert found.boxes["6"].ignore.tolist() == crowd.ignore.tolist()
-    found = load_dataset(DataConfig(format="yolo"), written("yolo", marked, tmp_path / "yolo")).dataset
-    assert len(found.boxes["images/test/6"]) == 6
+        copy = load_dataset(DataConfig(format=name), written(name, marked, tmp_path / name)).dataset
+        assert copy.boxes["6"].ignore.tolist() == crowd.ignore.tolist()
+    copy = load_dataset(DataConfig(format="yolo"), written("yolo", marked, tmp_path / "yolo")).dataset
+    assert len(copy.boxes["images/test/6"]) == 6
 
 
 def test_voc_offset_round_trip(dataset, tmp_path):
@@ -119,10 +119,10 @@ def test_voc_offset_round_trip(dataset, tmp_path):
 
 def test_images_without_annotation_stay_so(dataset, tmp_path):
     partly = Dataset(dataset.root, dataset.classes, dataset.category_ids, dataset.images,
-                     {one: boxes for one, boxes in dataset.boxes.items() if one != "2"}, dataset.splits)
+                     {image_id: boxes for image_id, boxes in dataset.boxes.items() if image_id != "2"}, dataset.splits)
     for name in ("voc", "yolo"):
-        found = load_dataset(DataConfig(format=name), written(name, partly, tmp_path / name)).dataset
-        assert [Path(one).name for one in found.images if one not in found.boxes] == ["2"]
+        copy = load_dataset(DataConfig(format=name), written(name, partly, tmp_path / name)).dataset
+        assert [Path(image_id).name for image_id in copy.images if image_id not in copy.boxes] == ["2"]
     with pytest.raises(ValueError, match="expected annotated images, got 2 without annotation"):
         write_coco(tmp_path / "a.json", partly, ("1", "2"))
 
@@ -135,7 +135,7 @@ def test_coco_numbers_images_from_one_where_ids_are_no_numbers(dataset, tmp_path
 
 
 def test_names_that_would_clash_are_refused(dataset, tmp_path):
-    images = {one: ImageInfo(one, "images/1.png", 64, 48) for one in ("a/b", "a_b")}
+    images = {image_id: ImageInfo(image_id, "images/1.png", 64, 48) for image_id in ("a/b", "a_b")}
     clash = Dataset(dataset.root, ("ant",), (1,), images, {}, {"train": ("a/b", "a_b")})
     for write in (write_voc, write_yolo):
         with pytest.raises(ValueError, match="expected images with names of their own, got the same name twice"):

@@ -101,7 +101,7 @@ def test_each_keeps_order_and_collects_problems():
             raise DataError(f"{number} is odd", "twice said")
         return number // 2
 
-    found = list(each(half, range(100)))
-    assert found[4] == (2, ())
-    assert found[5] == (None, ("5 is odd", "twice said"))
-    assert [result for result, _ in found[::2]] == list(range(50))
+    results = list(each(half, range(100)))
+    assert results[4] == (2, ())
+    assert results[5] == (None, ("5 is odd", "twice said"))
+    assert [result for result, _ in results[::2]] == list(range(50))

@@ -28,8 +28,8 @@ def test_geometry(dataset, tmp_path):
     assert store.canvas == (96, 96)
     assert len(store) == 3
     assert store.ids == ("wide", "tall", "small")
-    assert [store.content(one) for one in store.ids] == [(40, 80), (80, 40), (40, 80)]
-    assert [store.scale(one) for one in store.ids] == [80 / 200, 80 / 120, 8.0]
+    assert [store.content(image_id) for image_id in store.ids] == [(40, 80), (80, 40), (40, 80)]
+    assert [store.scale(image_id) for image_id in store.ids] == [80 / 200, 80 / 120, 8.0]
 
 
 def test_canvas_is_no_larger_than_needed(dataset, tmp_path):
@@ -122,5 +122,5 @@ def test_pixels_on_a_device_and_in_another_process_are_those_of_the_file(dataset
     elsewhere = pickle.loads(pickle.dumps(resident))
     assert elsewhere.resident is None
     assert len(pickle.dumps(store)) < store.array.nbytes / 4  # a process maps the file, it is not sent the pixels
-    for other in (resident, elsewhere):
-        assert torch.equal(other.pixels(["small", "wide"]), store.pixels(["small", "wide"]))
+    for copied in (resident, elsewhere):
+        assert torch.equal(copied.pixels(["small", "wide"]), store.pixels(["small", "wide"]))

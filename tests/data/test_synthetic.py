@@ -28,7 +28,7 @@ def test_scenes_pass_the_checks_of_every_data_set(folder):
     dataset = load_dataset(DataConfig(), folder).dataset
     assert [len(dataset.splits[name]) for name in ("train", "reward", "test")] == [40, 8, 8]
     assert dataset.classes == CLASSES
-    assert {(one.width, one.height) for one in dataset.images.values()} == {(48, 48)}
+    assert {(image.width, image.height) for image in dataset.images.values()} == {(48, 48)}
     assert set(dataset.boxes) == set(dataset.images)
 
 
@@ -115,8 +115,8 @@ def test_near_copy_moves_boxes_with_the_pixels():
     for seed in range(10):
         copy = near_copy(np.random.default_rng(seed), scene)
         rows, columns = np.nonzero(copy.pixels[..., 0] > 100)
-        found = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
-        np.testing.assert_allclose(copy.xyxy[0], found, atol=1.5)
+        extent = [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
+        np.testing.assert_allclose(copy.xyxy[0], extent, atol=1.5)
         assert copy.labels.tolist() == [2]
 
 

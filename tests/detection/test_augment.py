@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from mgral.data.augment import (
-    FLIP,
     GREY,
     STRONG,
     STRONGEST,
@@ -17,10 +16,12 @@ from mgral.data.augment import (
     view,
     warp,
 )
-from mgral.detection.randomness import stream
+from mgral.randomness import stream
 
 SIDE = (64, 96)
 CONTENTS = torch.tensor([[64, 96], [40, 96], [64, 50]])
+
+MIRRORED = Strength(scale=(1.0, 1.0), shift=0.0)
 
 
 def scene():
@@ -41,7 +42,7 @@ STILL = Strength(flip=0.0, scale=(1.0, 1.0), shift=0.0)
 
 
 @pytest.mark.parametrize("strength", [
-    FLIP, WEAK, replace(STILL, turn=30.0), replace(STILL, shear=30.0), Strength(turn=30.0, shear=30.0)],
+    MIRRORED, WEAK, replace(STILL, turn=30.0), replace(STILL, shear=30.0), Strength(turn=30.0, shear=30.0)],
     ids=["flip", "weak", "turn", "shear", "all"])
 @pytest.mark.parametrize("seed", range(6))
 def test_boxes_follow_the_pixels(seed, strength):
@@ -49,9 +50,9 @@ def test_boxes_follow_the_pixels(seed, strength):
     seen = view(pixels, CONTENTS, strength, stream(seed))
     expected = move_boxes(boxes, seen.matrices).clamp(min=0)
     expected = torch.minimum(expected, torch.tensor([96.0, 64, 96, 64]))
-    found = torch.stack([bright(image) for image in seen.pixels])
+    bounds = torch.stack([bright(image) for image in seen.pixels])
     bent = strength.turn or strength.shear  # a corner's tip is grey
-    assert (found - expected).abs().max() <= (3.5 if bent else 1.5)
+    assert (bounds - expected).abs().max() <= (3.5 if bent else 1.5)
 
 
 def test_a_flip_mirrors_the_content_and_leaves_the_padding_where_it_is():
@@ -65,7 +66,7 @@ def test_a_flip_mirrors_the_content_and_leaves_the_padding_where_it_is():
 
 def test_flips_are_drawn_for_each_image():
     pixels, _ = scene()
-    factors = torch.cat([view(pixels, CONTENTS, FLIP, stream(seed)).matrices[:, 0, 0] for seed in range(4)])
+    factors = torch.cat([view(pixels, CONTENTS, MIRRORED, stream(seed)).matrices[:, 0, 0] for seed in range(4)])
     assert set(factors.tolist()) == {1.0, -1.0}
 
 
@@ -139,7 +140,7 @@ def test_twins_share_the_geometry_and_differ_in_colour_only():
     assert not torch.equal(plain.pixels, strong.pixels)
 
 
-@pytest.mark.parametrize("strength", [FLIP, WEAK, TRAIN, STRONG, STRONGEST])
+@pytest.mark.parametrize("strength", [MIRRORED, WEAK, TRAIN, STRONG, STRONGEST])
 def test_same_generator_same_view_in_range(strength):
     pixels, _ = scene()
     first, second = (view(pixels, CONTENTS, strength, stream(9)) for _ in range(2))

@@ -6,14 +6,20 @@ import pytest
 import torch
 
 from mgral.config import DetectorConfig
-from mgral.detection.building import build_detector, load_checkpoint, read_tensors, save_checkpoint
+from mgral.detection.building import (
+    build_detector,
+    check_detector,
+    load_checkpoint,
+    read_tensors,
+    save_checkpoint,
+)
 from mgral.errors import ConfigError, StateError
 from tests.detection.scenes import CLASSES, Scenes
 
 
 def states_equal(first, second):
     pairs = zip(first.state_dict().items(), second.state_dict().items(), strict=True)
-    return all(name == other and torch.equal(value, twin) for (name, value), (other, twin) in pairs)
+    return all(name == twin_name and torch.equal(value, twin) for (name, value), (twin_name, twin) in pairs)
 
 
 def test_same_seed_same_weights_and_no_global_seed():
@@ -30,8 +36,8 @@ def test_building_is_silent(capsys, caplog):
     assert capsys.readouterr() == ("", "")
 
 
-def test_importing_the_package_loads_neither_mmdet_nor_torch():
-    code = "import sys, mgral.detection, mgral.semisup; sys.exit(bool({'torch', 'mmdet', 'mmcv'} & set(sys.modules)))"
+def test_importing_the_package_does_not_load_mmdet():
+    code = "import sys, mgral.detection, mgral.training; sys.exit(bool({'mmdet', 'mmcv'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
@@ -45,8 +51,8 @@ def test_a_checkpoint_gives_the_same_detector_back(detector, tmp_path):
     assert states_equal(loaded, detector)
     scenes = Scenes(2)
     with torch.inference_mode():
-        first, second = (one.eval().inspect(scenes.pixels(scenes.ids), [scenes.canvas] * 2)
-                         for one in (detector, loaded))
+        first, second = (model.eval().inspect(scenes.pixels(scenes.ids), [scenes.canvas] * 2)
+                         for model in (detector, loaded))
     assert torch.equal(first.embedding, second.embedding)
     assert torch.equal(first.class_scores, second.class_scores)
 
@@ -175,3 +181,28 @@ def test_weights_that_no_longer_fit_the_config_are_refused(detector, tmp_path):
     torch.save(saved, path)
     with pytest.raises(ConfigError, match=r"detector.pt: expected the weights of tiny, got others.*conv1\.weight"):
         load_checkpoint(path)
+
+
+def test_all_faults_of_a_detector_are_found_before_it_is_built(tmp_path, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    (tmp_path / "bad.pth").write_bytes(b"not tensors")
+    faults = DetectorConfig(config=str(tmp_path / "none.py"), weights=str(tmp_path / "bad.pth"), image_size=64)
+    with pytest.raises(ConfigError) as caught:
+        check_detector(faults, "cuda")
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == [
+        "device", "detector.weights", "detector.config"]
+    assert not any("\n" in problem for problem in caught.value.problems)
+
+
+@pytest.mark.parametrize("weights", ["none.pth", "folder"])
+def test_weights_that_are_no_file_are_found(tmp_path, weights):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(ConfigError, match="detector.weights: .*expected a file of tensors"):
+        check_detector(DetectorConfig(weights=str(tmp_path / weights)), "cpu")
+
+
+def test_a_detector_without_faults_passes(detector, tmp_path):
+    save_checkpoint(tmp_path / "detector.pt", detector)
+    (tmp_path / "model.py").write_text("model = dict(type='FCOS', bbox_head=dict(num_classes=80))")
+    check_detector(DetectorConfig(config=str(tmp_path / "model.py"), weights=str(tmp_path / "detector.pt")), "auto")
+    check_detector(DetectorConfig(weights="torchvision://resnet50"), "cpu")

@@ -12,7 +12,7 @@ from tests.detection.scenes import Scenes, target
 def test_uint8_and_float_pixels_are_the_same(detector):
     pixels = Scenes(2).pixels(["scene-0", "scene-1"])
     with torch.inference_mode():
-        first, second = (detector.eval().features(one) for one in (pixels, pixels.float()))
+        first, second = (detector.eval().features(batch) for batch in (pixels, pixels.float()))
     assert all(torch.equal(*pair) for pair in zip(first, second, strict=True))
 
 
@@ -23,13 +23,13 @@ def test_half_precision_stays_close_and_learns(detector):
     scenes = Scenes(4)
     pixels, targets = scenes.pixels(scenes.ids), [target(2, side=64, seed=seed) for seed in range(4)]
     whole = copy.deepcopy(detector)
-    for one, other in zip(whole.train().features(pixels), half.train().features(pixels), strict=True):
-        assert other.dtype == torch.float32
-        assert (one - other).norm() < 0.05 * one.norm()
-    losses = [torch.stack(list(one.losses(pixels, targets).values())).sum() for one in (whole, half)]
+    for level, rounded in zip(whole.train().features(pixels), half.train().features(pixels), strict=True):
+        assert rounded.dtype == torch.float32
+        assert (level - rounded).norm() < 0.05 * level.norm()
+    losses = [torch.stack(list(model.losses(pixels, targets).values())).sum() for model in (whole, half)]
     assert losses[1].item() == pytest.approx(losses[0].item(), rel=0.01)
     losses[1].backward()
-    assert all(torch.isfinite(one.grad).all() for one in half.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in half.parameters())
 
 
 def test_channels_normalise_in_the_order_of_the_model():
@@ -45,12 +45,12 @@ def test_inspecting_gives_what_predicting_gives(detector):
     scenes = Scenes(3)
     pixels, contents = scenes.pixels(scenes.ids), [scenes.canvas] * 3
     with torch.inference_mode():
-        seen, found = detector.eval().inspect(pixels, contents, 7), detector.predict(pixels, contents)
+        reading, predicted = detector.eval().inspect(pixels, contents, 7), detector.predict(pixels, contents)
         assessed = detector.assess(pixels, contents, [target(1, side=64)] * 3)[0]
-    assert seen.embedding.shape == (3, 256)
-    assert seen.class_scores.shape == (3, 7, 3)
-    for one in (found, assessed):
-        torch.testing.assert_close([list(boxes) for boxes in seen.found], [list(boxes) for boxes in one])
+    assert reading.embedding.shape == (3, 256)
+    assert reading.class_scores.shape == (3, 7, 3)
+    for detections in (predicted, assessed):
+        torch.testing.assert_close([list(image) for image in reading.found], [list(image) for image in detections])
 
 
 def test_one_pass_serves_inspection(detector, monkeypatch):

@@ -56,9 +56,9 @@ def test_levels_of_several_widths_and_a_single_cell():
         generator = torch.Generator().manual_seed(0)
         features = [torch.randn(3, width, side, side, generator=generator)
                     for width, side in zip(widths, (9, 5, 3, 1), strict=True)]
-        found = embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS)
-        assert found.shape == (3, 256)
-        assert torch.isfinite(found).all()
-        assert torch.equal(found, embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS))
-        assert (found[0] - found[1]).norm() > 1e-3
+        embedding = embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS)
+        assert embedding.shape == (3, 256)
+        assert torch.isfinite(embedding).all()
+        assert torch.equal(embedding, embed(features, [CANVAS, (32, 20), (1, 1)], CANVAS))
+        assert (embedding[0] - embedding[1]).norm() > 1e-3
     assert embed(features[-1:], [CANVAS] * 3, CANVAS)[:, 16:].abs().max() == 0

@@ -9,7 +9,7 @@ from pycocotools.cocoeval import COCOeval
 from mgral.data.dataset import Boxes
 from mgral.detection.evaluation import SCORES, TEMPERATURE, evaluate, soft_ap
 from mgral.errors import DataError
-from mgral.inspection import Detections
+from mgral.pool.inspection import Detections
 
 
 def detections(xyxy=(), scores=(), labels=()):
@@ -45,17 +45,17 @@ def tricky_case(seed):
     side = 10.0 ** rng.uniform(-2, 2)
     truth, predictions = {}, {}
     for row in range(images):
-        wanted, found = int(rng.integers(0, 7)), int(rng.choice([0, 0, 3, 9, 30]))
+        objects, candidates = int(rng.integers(0, 7)), int(rng.choice([0, 0, 3, 9, 30]))
         if rng.random() < 0.02:
-            found = 250
-        xyxy = boxes(rng, wanted, side, whole)
-        near = xyxy[rng.integers(0, wanted, found)] if wanted else np.zeros((found, 4))
+            candidates = 250
+        xyxy = boxes(rng, objects, side, whole)
+        near = xyxy[rng.integers(0, objects, candidates)] if objects else np.zeros((candidates, 4))
         near = near + (rng.integers(-1, 2, near.shape) if whole else rng.normal(0, 0.1 * side, near.shape))
-        near = np.where(rng.random((found, 1)) < 0.7, near, boxes(rng, found, side, whole))
+        near = np.where(rng.random((candidates, 1)) < 0.7, near, boxes(rng, candidates, side, whole))
         near = np.concatenate([near[:, :2], np.maximum(near[:, :2], near[:, 2:])], axis=1)  # some have no area
-        truth[str(row)] = Boxes.of(xyxy, rng.integers(0, classes, wanted), rng.random(wanted) < rng.choice([0, 0.4]))
-        scores = np.sort(rng.integers(0, levels, found) / levels)[::-1]
-        predictions[str(row)] = detections(near, scores, rng.integers(0, classes, found))
+        truth[str(row)] = Boxes.of(xyxy, rng.integers(0, classes, objects), rng.random(objects) < rng.choice([0, 0.4]))
+        scores = np.sort(rng.integers(0, levels, candidates) / levels)[::-1]
+        predictions[str(row)] = detections(near, scores, rng.integers(0, classes, candidates))
     return predictions, truth, tuple("abc"[:classes])
 
 
@@ -68,31 +68,31 @@ def boxes(rng, count, side, whole):
 def by_cocoeval(predictions, truth, classes):
     """The precision table of pycocotools, set up as anyone else would."""
     numbers = {image_id: row + 7 for row, image_id in enumerate(truth)}
-    wanted = [row | {"iscrowd": int(ignore)} for image_id, one in truth.items()
-              for row, ignore in zip(rows(numbers[image_id], one), one.ignore, strict=True)]
-    found = [row | {"score": score, "iscrowd": 0} for image_id in truth
-             for row, score in zip(rows(numbers[image_id], predictions[image_id]),
-                                   predictions[image_id].scores.tolist(), strict=True)]
+    annotations = [entry | {"iscrowd": int(ignore)} for image_id, image in truth.items()
+                   for entry, ignore in zip(entries(numbers[image_id], image), image.ignore, strict=True)]
+    results = [entry | {"score": score, "iscrowd": 0} for image_id in truth
+               for entry, score in zip(entries(numbers[image_id], predictions[image_id]),
+                                       predictions[image_id].scores.tolist(), strict=True)]
     with contextlib.redirect_stdout(io.StringIO()):
-        run = COCOeval(coco(numbers, wanted, classes), coco(numbers, found, classes), "bbox")
+        run = COCOeval(coco(numbers, annotations, classes), coco(numbers, results, classes), "bbox")
         run.evaluate()
         run.accumulate()
     return run.eval["precision"][:, :, :, 0, 2]
 
 
-def rows(number, one):
+def entries(number, image):
     return [{"image_id": number, "category_id": label + 1, "bbox": [x, y, right - x, bottom - y],
              "area": (right - x) * (bottom - y)}
-            for (x, y, right, bottom), label in zip(one.xyxy.tolist(), one.labels.tolist(), strict=True)]
+            for (x, y, right, bottom), label in zip(image.xyxy.tolist(), image.labels.tolist(), strict=True)]
 
 
 def coco(numbers, annotations, classes):
-    made = COCO()
-    made.dataset = {"images": [{"id": one} for one in numbers.values()],
-                    "annotations": [one | {"id": number} for number, one in enumerate(annotations, start=1)],
-                    "categories": [{"id": row + 1, "name": name} for row, name in enumerate(classes)]}
-    made.createIndex()
-    return made
+    index = COCO()
+    index.dataset = {"images": [{"id": number} for number in numbers.values()],
+                     "annotations": [entry | {"id": number} for number, entry in enumerate(annotations, start=1)],
+                     "categories": [{"id": row + 1, "name": name} for row, name in enumerate(classes)]}
+    index.createIndex()
+    return index
 
 
 def check(predictions, truth, classes):
@@ -102,8 +102,8 @@ def check(predictions, truth, classes):
     assert result.map == pytest.approx(known.mean(), abs=1e-9)
     assert result.ap50 == pytest.approx(known[0].mean(), abs=1e-9)
     for row, value in enumerate(result.per_class):
-        one = table[:, :, row]
-        assert value == (None if (one == -1).all() else pytest.approx(one.mean(), abs=1e-9))
+        precision = table[:, :, row]
+        assert value == (None if (precision == -1).all() else pytest.approx(precision.mean(), abs=1e-9))
     return result
 
 
@@ -118,7 +118,7 @@ def test_equals_cocoeval_in_thousands_of_tricky_cases():
     measured = 0
     for seed in range(3000):
         predictions, truth, classes = tricky_case(seed)
-        if any((~one.ignore).any() for one in truth.values()):
+        if any((~image.ignore).any() for image in truth.values()):
             measured += check(predictions, truth, classes).map > 0
     assert measured > 1500
 
@@ -151,8 +151,8 @@ def test_nothing_found_is_zero(capsys):
 
 def test_a_detection_inside_an_ignored_region_is_neither_right_nor_wrong():
     truth = {"one": Boxes.of([(0, 0, 50, 50), (60, 60, 70, 70)], [0, 0], [True, False])}
-    found = detections([(5, 5, 15, 15), (60, 60, 70, 70)], [0.9, 0.8], [0, 0])
-    assert evaluate({"one": found}, truth, ("a",)).map == pytest.approx(1)
+    image = detections([(5, 5, 15, 15), (60, 60, 70, 70)], [0.9, 0.8], [0, 0])
+    assert evaluate({"one": image}, truth, ("a",)).map == pytest.approx(1)
 
 
 def test_predictions_must_cover_the_images():
@@ -170,43 +170,43 @@ def soft_ap_by_loops(predictions, truth, classes):
     """The formula of the docstring, detection by detection."""
     values = []
     for label in range(classes):
-        sights, objects = [], 0
-        for name, boxes in truth.items():
-            mine = [xyxy for xyxy, kind in zip(boxes.xyxy, boxes.labels, strict=True) if kind == label]
-            objects += len(mine)
-            left = list(range(len(mine)))
-            found = predictions[name]
-            for xyxy, score, kind in zip(found.xyxy, found.scores, found.labels, strict=True):
+        ranked, count = [], 0
+        for name, image in truth.items():
+            objects = [xyxy for xyxy, kind in zip(image.xyxy, image.labels, strict=True) if kind == label]
+            count += len(objects)
+            left = list(range(len(objects)))
+            predicted = predictions[name]
+            for xyxy, score, kind in zip(predicted.xyxy, predicted.scores, predicted.labels, strict=True):
                 if kind == label:
-                    overlaps = {one: iou(xyxy, mine[one]) for one in left}
+                    overlaps = {row: iou(xyxy, objects[row]) for row in left}
                     best = max(overlaps, key=overlaps.get, default=None)
                     right = best is not None and overlaps[best] >= 0.1
                     if right:
                         left.remove(best)
-                    sights.append((int(score * SCORES) / SCORES, overlaps[best] if right else 0.0))
-        if objects:
+                    ranked.append((int(score * SCORES) / SCORES, overlaps[best] if right else 0.0))
+        if count:
             total = 0.0
-            for one, (score, quality) in enumerate(sights):
-                above = [1.0 if other == one else 1 / (1 + np.exp(-(their - score) / TEMPERATURE))
-                         for other, (their, _) in enumerate(sights)]
-                total += quality * sum(share * q for share, (_, q) in zip(above, sights, strict=True)) / sum(above)
-            values.append(total / objects)
+            for i, (score, quality) in enumerate(ranked):
+                above = [1.0 if j == i else 1 / (1 + np.exp(-(their - score) / TEMPERATURE))
+                         for j, (their, _) in enumerate(ranked)]
+                total += quality * sum(share * q for share, (_, q) in zip(above, ranked, strict=True)) / sum(above)
+            values.append(total / count)
     return np.mean(values)
 
 
-def iou(one, other):
-    width, height = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+def iou(box, truth):
+    width, height = np.minimum(box[2:], truth[2:]) - np.maximum(box[:2], truth[:2])
     shared = max(width, 0) * max(height, 0)
-    return shared / (np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared)
+    return shared / (np.prod(box[2:] - box[:2]) + np.prod(truth[2:] - truth[:2]) - shared)
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_soft_precision_is_its_formula(seed):
     predictions, truth, classes = random_case(seed)
-    truth = {name: Boxes.of(one.xyxy, one.labels) for name, one in truth.items()}
-    predictions = {name: detections(one.xyxy[::-1], one.scores[::-1], one.labels[::-1])
-                   if one.scores.size and one.scores[0] < one.scores[-1] else one
-                   for name, one in predictions.items()}
+    truth = {name: Boxes.of(image.xyxy, image.labels) for name, image in truth.items()}
+    predictions = {name: detections(image.xyxy[::-1], image.scores[::-1], image.labels[::-1])
+                   if image.scores.size and image.scores[0] < image.scores[-1] else image
+                   for name, image in predictions.items()}
     expected = soft_ap_by_loops(predictions, truth, len(classes))
     assert 0 < expected < 1
     assert soft_ap(predictions, truth) == pytest.approx(expected, rel=1e-6)
@@ -214,12 +214,12 @@ def test_soft_precision_is_its_formula(seed):
 
 def test_soft_precision_of_perfect_and_of_no_detections():
     _, truth, _ = random_case(0)
-    perfect = {name: detections(one.xyxy[~one.ignore], np.full((~one.ignore).sum(), 0.9), one.labels[~one.ignore])
-               for name, one in truth.items()}
+    perfect = {name: detections(image.xyxy[~image.ignore], np.full((~image.ignore).sum(), 0.9),
+                                image.labels[~image.ignore]) for name, image in truth.items()}
     assert soft_ap(perfect, truth) == pytest.approx(1.0)
     assert soft_ap({name: detections() for name in truth}, truth) == 0.0
-    inside = {name: detections(one.xyxy[one.ignore], np.full(one.ignore.sum(), 0.99), one.labels[one.ignore])
-              for name, one in truth.items()}
+    inside = {name: detections(image.xyxy[image.ignore], np.full(image.ignore.sum(), 0.99),
+                               image.labels[image.ignore]) for name, image in truth.items()}
     both = {name: detections(np.concatenate([inside[name].xyxy, perfect[name].xyxy]),
                              np.concatenate([inside[name].scores, perfect[name].scores]),
                              np.concatenate([inside[name].labels, perfect[name].labels])) for name in truth}
@@ -228,9 +228,10 @@ def test_soft_precision_of_perfect_and_of_no_detections():
 
 def test_soft_precision_moves_where_precision_stands_still():
     truth = {"image": Boxes.of([[0, 0, 10, 10], [20, 20, 30, 30]], [0, 0])}
-    def found(side, score):
+
+    def predictions(side, score):
         return {"image": detections([[0, 0, 10, side], [40, 40, 50, 50]], [0.8, score], [0, 0])}
 
-    assert evaluate(found(10, 0.3), truth, "a").map == evaluate(found(10, 0.7), truth, "a").map
-    assert soft_ap(found(10, 0.3), truth) > soft_ap(found(10, 0.7), truth)
-    assert soft_ap(found(10, 0.3), truth) > soft_ap(found(9.9, 0.3), truth)
+    assert evaluate(predictions(10, 0.3), truth, "a").map == evaluate(predictions(10, 0.7), truth, "a").map
+    assert soft_ap(predictions(10, 0.3), truth) > soft_ap(predictions(10, 0.7), truth)
+    assert soft_ap(predictions(10, 0.3), truth) > soft_ap(predictions(9.9, 0.3), truth)

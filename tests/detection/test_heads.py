@@ -5,7 +5,7 @@ import torch
 from torchvision.ops import box_iou
 
 from mgral.config import DetectorConfig
-from mgral.detection.anchors import AnchorHead, SSDHead
+from mgral.detection.anchors import RetinaHead, SSDHead
 from mgral.detection.building import build_detector
 from mgral.detection.detector import head_of
 from mgral.detection.heads import DenseHead, quality_loss, surest
@@ -40,7 +40,7 @@ def test_batched_losses_are_those_of_mmdet(model, counts, ignored):
     targets = [target(count, ignored if count else 0, seed=row) for row, count in enumerate(counts)]
     features, weights = features_of(model), list(model.model.bbox_head.parameters())
     results = []
-    for head in (AnchorHead(model.model.bbox_head), DenseHead(model.model.bbox_head)):
+    for head in (RetinaHead(model.model.bbox_head), DenseHead(model.model.bbox_head)):
         losses = head.losses(features, targets, CANVAS)
         results.append((losses, torch.autograd.grad(sum(losses.values()), features + weights)))
     torch.testing.assert_close(results[0], results[1])
@@ -62,8 +62,8 @@ def test_batched_losses_are_those_of_mmdet_for_other_settings(model, changes, co
             "match_low_quality": False}}, "test_cfg": settings["test_cfg"]})
     targets = [target(count, seed=row) for row, count in enumerate(counts)]
     features = features_of(model, 2)
-    assert AnchorHead.fits(head)
-    torch.testing.assert_close(AnchorHead(head).losses(features, targets, CANVAS),
+    assert RetinaHead.fits(head)
+    torch.testing.assert_close(RetinaHead(head).losses(features, targets, CANVAS),
                                DenseHead(head).losses(features, targets, CANVAS))
 
 
@@ -88,8 +88,8 @@ def test_mined_losses_are_those_of_mmdet(ssd, monkeypatch, counts, changes):
     targets = [target(count, 2 if count else 0, side=250, seed=row) for row, count in enumerate(counts)]
     results = []
     assert type(model._head) is SSDHead
-    for one in (model._head, DenseHead(head)):
-        losses = one.losses(features, targets, canvas)
+    for wrapped in (model._head, DenseHead(head)):
+        losses = wrapped.losses(features, targets, canvas)
         results.append((losses, torch.autograd.grad(sum(losses.values()), features + list(head.parameters()))))
     torch.testing.assert_close(results[0], results[1])
 
@@ -103,7 +103,7 @@ def test_mined_detections_are_those_of_mmdet(ssd, monkeypatch, nms_pre):
         fast, slow = (head.read(features, contents, (288, 320), 50)
                       for head in (model._head, DenseHead(model.model.bbox_head)))
     assert min(len(scores) for _, scores, _ in fast[0]) > 5
-    torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
+    torch.testing.assert_close([list(image) for image in fast[0]], [list(image) for image in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
 
 
@@ -111,7 +111,7 @@ def test_mined_places_do_not_change_the_losses_of_objects(ssd):
     head, features = ssd[0]._head, ssd[1]
     targets = [target(count, side=250, seed=count) for count in (3, 0, 5, 1)]
     objects = head.object_losses(features, targets, (288, 320))
-    assert [len(one) for one in objects] == [3, 0, 5, 1]
+    assert [len(losses) for losses in objects] == [3, 0, 5, 1]
     assert torch.isfinite(torch.cat(objects)).all()
 
 
@@ -129,7 +129,7 @@ def test_any_place_counts_when_sampling_is_not_exact(ssd):
     head = copy.deepcopy(ssd[0].model.bbox_head)
     head.sampler = RandomSampler(8, 0.5)
     assert not SSDHead.fits(head)
-    assert not AnchorHead.fits(head)
+    assert not RetinaHead.fits(head)
 
 
 @pytest.mark.parametrize("nms_pre", [50, 1000, -1])
@@ -137,10 +137,10 @@ def test_batched_detections_are_those_of_mmdet(model, nms_pre):
     model.model.bbox_head.test_cfg["nms_pre"] = nms_pre
     contents = [(96, 96), (60, 96), (96, 50), (33, 44)]
     with torch.inference_mode():
-        fast = AnchorHead(model.model.bbox_head).read(features_of(model, seed=1), contents, CANVAS, 50)
+        fast = RetinaHead(model.model.bbox_head).read(features_of(model, seed=1), contents, CANVAS, 50)
         slow = DenseHead(model.model.bbox_head).read(features_of(model, seed=1), contents, CANVAS, 50)
     assert min(len(scores) for _, scores, _ in fast[0]) > 20
-    torch.testing.assert_close([list(one) for one in fast[0]], [list(one) for one in slow[0]])
+    torch.testing.assert_close([list(image) for image in fast[0]], [list(image) for image in slow[0]])
     torch.testing.assert_close(fast[1], slow[1])
 
 
@@ -182,14 +182,14 @@ def test_looks_are_the_boxes_of_the_anchors_that_overlap_most(model):
     head, dense = model.head, model.head.dense(features_of(model, 2))
     boxes = [target(3).xyxy, target(0).xyxy]
     looks = head.looks(dense, boxes, 5, CANVAS)
-    assert [one.shape for one in looks] == [(5, 3, 4), (5, 0, 4)]
+    assert [image.shape for image in looks] == [(5, 3, 4), (5, 0, 4)]
     for column, box in enumerate(boxes[0]):
         overlaps = box_iou(box[None], dense.anchors)[0]
         surely = overlaps > overlaps.sort(descending=True).values[5]  # more than the sixth, so there is no choice
         moved = head.head.bbox_coder.decode(dense.anchors[surely], dense.deltas[0, surely]).clamp(0, 96)
         assert surely.any()
-        for one in moved:
-            assert (looks[0][:, column] - one).abs().amax(dim=1).min() < 1e-4
+        for xyxy in moved:
+            assert (looks[0][:, column] - xyxy).abs().amax(dim=1).min() < 1e-4
     assert looks[0].min() >= 0
     assert looks[0].max() <= 96
 
@@ -200,7 +200,7 @@ def test_object_losses_add_up_to_the_loss_of_all_positives(model):
     measured = model._head._measure(features, targets)
     image, place, truth = measured.positive
     objects = model._head.object_losses(features, targets, CANVAS)
-    assert [len(one) for one in objects] == [3, 1]
+    assert [len(losses) for losses in objects] == [3, 1]
     total = sum(objects[i][t] for i, t in zip(image.tolist(), truth.tolist(), strict=True))
     torch.testing.assert_close(total, measured.classification[image, place].sum() + measured.box.sum())
 
@@ -232,19 +232,19 @@ def test_foreign_detectors_train_and_read(foreign):
     losses = foreign.train().losses(pixels, targets)
     assert all(torch.isfinite(loss) and loss.ndim == 0 for loss in losses.values())
     sum(losses.values()).backward()
-    assert sum(one.grad.abs().sum() for one in foreign.parameters() if one.grad is not None) > 0
+    assert sum(weight.grad.abs().sum() for weight in foreign.parameters() if weight.grad is not None) > 0
     with torch.inference_mode():
         seen = foreign.eval().inspect(pixels, [(64, 64), (32, 64), (64, 40)])
-        found, _, objects = foreign.assess(pixels, [(64, 64)] * 3, targets)
+        detections, _, objects = foreign.assess(pixels, [(64, 64)] * 3, targets)
     assert seen.embedding.shape == (3, 256)
     assert seen.class_scores.shape == (3, 50, 3)
     assert seen.class_scores.amax(dim=2).diff(dim=1).max() <= 0
     assert seen.class_scores.min() >= 0
     assert seen.class_scores.max() <= 1
     assert all(boxes[:, 3].max() <= 32 for boxes, *_ in seen.found[1:2] if len(boxes))
-    assert len(found) == 3
-    assert [len(one) for one in objects] == [2, 0, 1]
-    assert all(torch.isfinite(one).all() for one in objects)
+    assert len(detections) == 3
+    assert [len(losses) for losses in objects] == [2, 0, 1]
+    assert all(torch.isfinite(losses).all() for losses in objects)
 
 
 def test_a_model_of_another_kind_is_refused():

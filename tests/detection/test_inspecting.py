@@ -5,8 +5,7 @@ import torch
 from mgral.config import DetectorConfig, TrainingConfig
 from mgral.detection.building import build_detector
 from mgral.detection.inspecting import detect, evaluating, inspect
-from mgral.detection.training import train
-from tests.detection.scenes import CLASSES, Scenes
+from tests.detection.scenes import CLASSES, Scenes, learn_by_heart
 
 
 @pytest.fixture(scope="module")
@@ -17,17 +16,17 @@ def scenes():
 @pytest.fixture(scope="module")
 def learned(scenes):
     detector = build_detector(DetectorConfig(image_size=64), CLASSES, seed=0)
-    list(train(detector, scenes, scenes.boxes, scenes.ids, TrainingConfig(steps=60, lr=5e-3), 0))
+    learn_by_heart(detector, scenes, TrainingConfig(steps=60, batch_size=8, lr=5e-3))
     return detector
 
 
 def test_results_are_in_original_pixels(learned, scenes):
     seen = inspect(learned, scenes, scenes.ids)
-    for image_id, found in zip(seen.ids, seen.detections, strict=True):
-        assert found.xyxy.max(initial=0) <= 32  # the canvas has 64, at two pixels for one
-        assert (np.diff(found.scores) <= 0).all()
-        for wanted in scenes.boxes[image_id].xyxy:
-            assert np.abs(found.above(0.2).xyxy - wanted).max(axis=1).min() < 4
+    for image_id, detections in zip(seen.ids, seen.detections, strict=True):
+        assert detections.xyxy.max(initial=0) <= 32  # the canvas has 64, at two pixels for one
+        assert (np.diff(detections.scores) <= 0).all()
+        for box in scenes.boxes[image_id].xyxy:
+            assert np.abs(detections.above(0.2).xyxy - box).max(axis=1).min() < 4
 
 
 def test_shapes_and_types(learned, scenes):
@@ -36,8 +35,8 @@ def test_shapes_and_types(learned, scenes):
     assert seen.embedding.shape == (5, 256)
     assert seen.class_scores.shape == (5, 9, 3)
     assert seen.embedding.dtype == seen.class_scores.dtype == np.float32
-    assert all((one.xyxy.dtype, one.scores.dtype, one.labels.dtype) == (np.float32, np.float32, np.int64)
-               for one in seen.detections)
+    assert all((image.xyxy.dtype, image.scores.dtype, image.labels.dtype) == (np.float32, np.float32, np.int64)
+               for image in seen.detections)
 
 
 def test_order_and_batches_change_nothing(learned, scenes):
@@ -48,10 +47,10 @@ def test_order_and_batches_change_nothing(learned, scenes):
 
 
 def test_detections_alone_are_the_same(learned, scenes):
-    seen, found = inspect(learned, scenes, scenes.ids), detect(learned, scenes, scenes.ids)
-    assert list(found) == list(scenes.ids)
-    for one, twin in zip(seen.detections, found.values(), strict=True):
-        np.testing.assert_array_equal(one.scores, twin.scores)
+    seen, detections = inspect(learned, scenes, scenes.ids), detect(learned, scenes, scenes.ids)
+    assert list(detections) == list(scenes.ids)
+    for image, twin in zip(seen.detections, detections.values(), strict=True):
+        np.testing.assert_array_equal(image.scores, twin.scores)
 
 
 def test_the_detector_is_given_back_in_its_mode(detector):

@@ -180,9 +180,9 @@ def test_mmcv_runs_on_the_binding():
     import mmcv.ops
 
     boxes, scores = random_boxes(50), torch.rand(50, generator=torch.Generator().manual_seed(1))
-    kept, rows = mmcv.ops.nms(boxes, scores, 0.5)
+    detections, rows = mmcv.ops.nms(boxes, scores, 0.5)
     assert torch.equal(rows, torchvision.ops.nms(boxes, scores, 0.5))
-    assert torch.equal(kept, torch.cat([boxes, scores[:, None]], dim=1)[rows])
+    assert torch.equal(detections, torch.cat([boxes, scores[:, None]], dim=1)[rows])
 
 
 def test_mmengine_can_look_for_the_binding():

@@ -31,21 +31,21 @@ def shapes(model):
 
 def test_the_tiny_preset_is_small():
     detector = build_detector(DetectorConfig(), ("a", "b"), seed=0)
-    assert 0.3e6 < sum(one.numel() for one in detector.parameters()) < 0.9e6
-    assert all(one.requires_grad for one in detector.parameters())
+    assert 0.3e6 < sum(weight.numel() for weight in detector.parameters()) < 0.9e6
+    assert all(weight.requires_grad for weight in detector.parameters())
 
 
 def test_classes_are_set_wherever_they_stand(tmp_path):
     path = tmp_path / "model.py"
     path.write_text("model = dict(type='X', roi_head=[dict(num_classes=80), dict(bbox_head=dict(num_classes=80))])")
-    made = model_config(DetectorConfig(config=str(path)), ("a", "b", "c"))
-    assert made == {"type": "X", "roi_head": [{"num_classes": 3}, {"bbox_head": {"num_classes": 3}}]}
+    settings = model_config(DetectorConfig(config=str(path)), ("a", "b", "c"))
+    assert settings == {"type": "X", "roi_head": [{"num_classes": 3}, {"bbox_head": {"num_classes": 3}}]}
 
 
 def test_a_config_that_mmdet_ships():
-    made = model_config(DetectorConfig(config="mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"), ("a", "b"))
-    assert made["type"] == "RetinaNet"
-    assert made["bbox_head"]["num_classes"] == 2
+    settings = model_config(DetectorConfig(config="mmdet::retinanet/retinanet_r18_fpn_1x_coco.py"), ("a", "b"))
+    assert settings["type"] == "RetinaNet"
+    assert settings["bbox_head"]["num_classes"] == 2
 
 
 def test_an_absent_file_is_named():
@@ -75,7 +75,7 @@ def test_at_full_width_a_preset_is_the_model_of_mmdet(preset, changes):
     load_mmdet()
     ours = built(model_config(DetectorConfig(preset=preset, **changes), COCO))
     assert shapes(ours) == shapes(built(get_config(PRESETS[preset]).model))
-    assert sum(one.numel() for one in ours.parameters()) / 1e6 == pytest.approx(OF_MMDET[preset], abs=0.05)
+    assert sum(weight.numel() for weight in ours.parameters()) / 1e6 == pytest.approx(OF_MMDET[preset], abs=0.05)
 
 
 @pytest.mark.parametrize("width", [0.125, 0.375, 0.5])
@@ -83,8 +83,8 @@ def test_at_full_width_a_preset_is_the_model_of_mmdet(preset, changes):
 def test_width_multiplies_all_channels(preset, width):
     """All of the backbone's filters but for the three colours; what a head says of a place is not a width."""
     load_mmdet()
-    whole, narrow = (shapes(built(model_config(DetectorConfig(preset=preset, width=one), CLASSES)))
-                     for one in (1.0, width))
+    whole, narrow = (shapes(built(model_config(DetectorConfig(preset=preset, width=share), CLASSES)))
+                     for share in (1.0, width))
     assert list(narrow) == list(whole)
     for name, shape in whole.items():
         if name.startswith("backbone") and len(shape) == 4:
@@ -114,7 +114,7 @@ def test_a_config_file_cannot_be_narrowed():
 def test_frozen_stages_do_not_learn(preset, stages, frozen):
     config = DetectorConfig(preset=preset, width=0.125, image_size=300, frozen_stages=stages)
     model = build_detector(config, CLASSES, seed=0).train().model
-    still = {name for name, one in model.named_parameters() if not one.requires_grad}
+    still = {name for name, weight in model.named_parameters() if not weight.requires_grad}
     assert still == {name for name, _ in model.named_parameters() if name.startswith(frozen)}
     assert len(still) >= len(frozen)
 

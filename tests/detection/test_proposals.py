@@ -31,15 +31,16 @@ def test_boxes_are_classified_and_refined_as_in_detection(detector):
     with torch.no_grad():
         scores = stages.classify(features, boxes).softmax(dim=1).split([4, 0, 2])
         refined = stages.refine(features, boxes, labels, CANVAS)
-        found = detector.model.roi_head.predict_bbox(
-            features, metas([CANVAS] * 3, CANVAS), [InstanceData(bboxes=one) for one in boxes], rcnn_test_cfg=None)
+        results = detector.model.roi_head.predict_bbox(
+            features, metas([CANVAS] * 3, CANVAS), [InstanceData(bboxes=xyxy) for xyxy in boxes], rcnn_test_cfg=None)
     for image in (0, 2):
-        torch.testing.assert_close(scores[image], found[image].scores)
-        by_class = found[image].bboxes.reshape(len(boxes[image]), -1, 4).expand(-1, 3, 4)
+        torch.testing.assert_close(scores[image], results[image].scores)
+        by_class = results[image].bboxes.reshape(len(boxes[image]), -1, 4).expand(-1, 3, 4)
         torch.testing.assert_close(refined[image], by_class[torch.arange(len(boxes[image])), labels[image]])
     assert refined[1].shape == (0, 4)
     with torch.no_grad():
-        assert [len(one) for one in stages.refine(features, [boxes[1]] * 3, [labels[1]] * 3, CANVAS)] == [0, 0, 0]
+        empty = stages.refine(features, [boxes[1]] * 3, [labels[1]] * 3, CANVAS)
+    assert [len(xyxy) for xyxy in empty] == [0, 0, 0]
 
 
 def test_step_by_step_the_losses_are_those_of_the_whole(detector):
@@ -54,7 +55,7 @@ def test_step_by_step_the_losses_are_those_of_the_whole(detector):
     parts["loss_cls"] = stages.classification_losses(logits, sampled.labels).mean()
     parts["loss_bbox"] = stages.box_loss(features, sampled)
     torch.testing.assert_close(parts, whole)
-    assert not any(one.requires_grad for one in proposals)
+    assert not any(xyxy.requires_grad for xyxy in proposals)
     assert (sampled.weights == 1).all()
     assert (sampled.labels < stages.background).any()
     assert (sampled.labels == stages.background).any()

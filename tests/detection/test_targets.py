@@ -6,12 +6,12 @@ from mgral.detection.targets import Target, moved
 
 
 def test_boxes_become_canvas_pixels_and_ignored_ones_stand_apart():
-    made = Target.of(Boxes.of([(0, 0, 10, 20), (5, 5, 15, 15)], [1, 0], [False, True]), 0.5)
-    assert made.xyxy.tolist() == [[0, 0, 5, 10]]
-    assert made.labels.tolist() == [1]
-    assert made.ignore.tolist() == [[2.5, 2.5, 7.5, 7.5]]
-    assert made.xyxy.dtype == torch.float32
-    assert made.labels.dtype == torch.int64
+    target = Target.of(Boxes.of([(0, 0, 10, 20), (5, 5, 15, 15)], [1, 0], [False, True]), 0.5)
+    assert target.xyxy.tolist() == [[0, 0, 5, 10]]
+    assert target.labels.tolist() == [1]
+    assert target.ignore.tolist() == [[2.5, 2.5, 7.5, 7.5]]
+    assert target.xyxy.dtype == torch.float32
+    assert target.labels.dtype == torch.int64
 
 
 def shift(x, y):
@@ -19,9 +19,10 @@ def shift(x, y):
 
 
 def test_boxes_are_moved_clipped_and_dropped_when_nearly_gone():
-    made = Target.of(Boxes.of([(0, 0, 10, 10), (20, 20, 30, 30)], [0, 1]), 1.0)
+    target = Target.of(Boxes.of([(0, 0, 10, 10), (20, 20, 30, 30)], [0, 1]), 1.0)
     empty = Target.of(Boxes.of(), 1.0)
-    first, second, third = moved([made, empty, made], torch.stack([shift(-6, 0), shift(5, 5), shift(-8, 0)]), (40, 40))
+    matrices = torch.stack([shift(-6, 0), shift(5, 5), shift(-8, 0)])
+    first, second, third = moved([target, empty, target], matrices, (40, 40))
     assert first.xyxy.tolist() == [[0, 0, 4, 10], [14, 20, 24, 30]]
     assert len(second) == 0
     assert third.xyxy.tolist() == [[12, 20, 22, 30]]  # a fifth of the other was left
@@ -29,13 +30,13 @@ def test_boxes_are_moved_clipped_and_dropped_when_nearly_gone():
 
 
 def test_slivers_are_dropped():
-    made = Target.of(Boxes.of([(0, 0, 4, 10)], [0]), 1.0)
-    assert len(moved([made], shift(-2.5, 0)[None], (40, 40))[0]) == 0
+    target = Target.of(Boxes.of([(0, 0, 4, 10)], [0]), 1.0)
+    assert len(moved([target], shift(-2.5, 0)[None], (40, 40))[0]) == 0
 
 
 def test_ignored_regions_move_along_without_being_dropped():
-    made = Target.of(Boxes.of([(0, 0, 10, 10)], [0], [True]), 1.0)
-    assert moved([made], shift(-9, 0)[None], (40, 40))[0].ignore.tolist() == [[0, 0, 1, 10]]
+    target = Target.of(Boxes.of([(0, 0, 10, 10)], [0], [True]), 1.0)
+    assert moved([target], shift(-9, 0)[None], (40, 40))[0].ignore.tolist() == [[0, 0, 1, 10]]
 
 
 def test_source_is_left_as_it_was():

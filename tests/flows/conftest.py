@@ -1,9 +1,11 @@
-"""One undisturbed quick study, and one Prefect server, for all tests that need them."""
+"""One undisturbed quick study, and one Prefect server with its worker, for all tests that need them."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -40,18 +42,56 @@ def finish(workdir: Path) -> Finished:
     return Finished(workdir, json.loads((workdir / "results.json").read_text()), said)
 
 
+def main_cycles(finished: Finished) -> list[dict]:
+    """The cycles of the study's first strategy."""
+    return finished.results["runs"][0]["cycles"]
+
+
 @pytest.fixture(scope="session")
 def quick(tmp_path_factory) -> Finished:
     return finish(tmp_path_factory.mktemp("undisturbed"))
 
 
-@pytest.fixture(scope="session")
-def prefect_server(tmp_path_factory):
-    """A real server of its own, with its own home, for the whole session."""
-    patch = pytest.MonkeyPatch()
-    patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("prefect")))
-    from prefect.testing.utilities import prefect_test_harness
+@dataclass(frozen=True)
+class Services:
+    """A copy of this project whose `make up` was given: its folder, its server's address and password."""
 
-    with prefect_test_harness(server_startup_timeout=180):
-        yield
-    patch.undo()
+    root: Path
+    address: str
+    password: str
+
+
+def copy_of_project(folder: Path) -> Path:
+    for name in ("mgral", "tasks", "flows"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("prefect.yaml", "prefect.toml", "params.yaml"):
+        shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def command(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess:
+    """`python -m WORDS` as someone gives it in `folder`, who has set nothing of Prefect's."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment | more, capture_output=True,
+                          text=True, timeout=600, check=False)
+
+
+def free_port() -> int:
+    with socket.socket() as some:
+        some.bind(("127.0.0.1", 0))
+        return some.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def services(tmp_path_factory):
+    """A real server and worker for the whole session."""
+    root, port = copy_of_project(tmp_path_factory.mktemp("services")), free_port()
+    try:
+        done = command(root, "flows.services", "up", "--port", str(port))
+        assert done.returncode == 0, done.stderr
+        settings = dict(line.split("=", 1) for line in (root / ".env").read_text().splitlines())
+        assert settings["PREFECT_API_URL"] == f"http://127.0.0.1:{port}/api"
+        assert settings["PREFECT_API_AUTH_STRING"] in done.stdout, "what to type in the browser"
+        yield Services(root, f"http://127.0.0.1:{port}", settings["PREFECT_API_AUTH_STRING"])
+    finally:
+        command(root, "flows.services", "down")

@@ -1,5 +1,6 @@
 """The command line as a person meets it: help, and one clear line for each thing that is wrong."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -18,17 +19,18 @@ def mgral(*arguments: str, **options) -> subprocess.CompletedProcess:
 def test_help_names_every_command():
     said = mgral("--help")
     assert said.returncode == 0
-    assert all(name in said.stdout for name in ("run", "check", "cycle", "semisup", "import"))
+    commands = ("run", "check", "prepare", "cycle", "report", "semisup", "import", "dvc")
+    assert all(name in said.stdout for name in commands)
 
 
 def test_faults_of_the_settings_come_before_any_work(tmp_path):
     params = tmp_path / "params.yaml"
-    params.write_text("sed: 1\nstudy: {cycles: 0}\n")
+    params.write_text("devise: cpu\nstudy: {cycles: 0}\n")
     said = mgral("run", "--params", str(params), "--workdir", str(tmp_path / "work"))
     assert said.returncode == 2
     assert said.stderr.splitlines() == [
         f"mgral: {params}:2: study.cycles: expected a number greater than or equal to 1, got 0",
-        f"mgral: {params}:1: sed: unknown setting; did you mean 'seed'?"]
+        f"mgral: {params}:1: devise: unknown setting; did you mean 'device'?"]
     assert not (tmp_path / "work").exists()
 
 
@@ -58,6 +60,7 @@ def test_a_data_set_of_another_folder_needs_that_folder(tmp_path):
 @pytest.mark.parametrize(("arguments", "line"), [
     (("--strategy", "entropy"), "--strategy: expected one of"),
     (("--cycle", "9"), "--cycle: expected 1 to 2"),
+    (("--seed", "9"), "--seed: expected one of 0"),
 ])
 def test_a_cycle_that_the_study_does_not_have_is_refused(arguments, line):
     said = mgral("cycle", "--params", "examples/quick.yaml", *arguments)
@@ -74,13 +77,13 @@ def test_a_cycle_before_the_one_it_builds_on_is_refused(tmp_path):
 def test_splits_are_never_redrawn(tmp_path):
     first = mgral("check", "--params", "examples/quick.yaml", "--workdir", str(tmp_path))
     assert first.returncode == 0
-    splits = (tmp_path / "runs/quick/prepared/splits.json").read_bytes()
+    splits = (tmp_path / "runs/quick/seed-0/prepared/splits.json").read_bytes()
     other = tmp_path / "other.yaml"
     other.write_text((ROOT / "examples/quick.yaml").read_text().replace("labelled: 24", "labelled: 25"))
     said = mgral("check", "--params", str(other), "--workdir", str(tmp_path))
     assert said.returncode == 2
     assert "splits are never redrawn" in said.stderr
-    assert (tmp_path / "runs/quick/prepared/splits.json").read_bytes() == splits
+    assert (tmp_path / "runs/quick/seed-0/prepared/splits.json").read_bytes() == splits
     assert json.loads(splits)["sha256"]
 
 
@@ -88,21 +91,51 @@ def test_corrected_annotations_make_a_new_version(quick, tmp_path):
     """A person moves one box of the last batch; the snapshot changes, and back with the box moved back."""
     workdir = tmp_path / "work"
     shutil.copytree(quick.workdir, workdir)
-    original = workdir / "runs/quick/mgral/2/annotations.json"
+    original = workdir / "runs/quick/seed-0/mgral/2/annotations.json"
     content = json.loads(original.read_text())
     first = json.dumps(content)
     content["annotations"][0]["bbox"][2] -= 1
-    before = (workdir / "runs/quick/mgral/2/snapshot.json").read_bytes()
+    before = (workdir / "runs/quick/seed-0/mgral/2/snapshot.json").read_bytes()
     for text, same in ((json.dumps(content), False), (first, True)):
         (tmp_path / "corrected.json").write_text(text)
         said = mgral("import", "--params", "examples/quick.yaml", "--workdir", str(workdir), "--cycle", "2",
                      str(tmp_path / "corrected.json"))
         assert said.returncode == 0, said.stderr
-        assert ((workdir / "runs/quick/mgral/2/snapshot.json").read_bytes() == before) is same
+        assert ((workdir / "runs/quick/seed-0/mgral/2/snapshot.json").read_bytes() == before) is same
+
+
+def test_what_a_person_corrected_is_never_overwritten(quick, tmp_path):
+    """Import, the next cycle, and all of it again: the corrected box is still there, and cycle 2 is built on it."""
+    workdir = tmp_path / "work"
+    shutil.copytree(quick.workdir, workdir)
+    folder = workdir / "runs/quick/seed-0/mgral"
+    shutil.rmtree(folder / "2")
+    content = json.loads((folder / "1/annotations.json").read_text())
+    content["annotations"][0]["bbox"][2] -= 1
+    corrected = tmp_path / "corrected.json"
+    corrected.write_text(json.dumps(content))
+    where = ("--params", "examples/quick.yaml", "--workdir", str(workdir), "--cycle")
+    assert mgral("import", *where, "1", str(corrected)).returncode == 0
+    imported = (folder / "1/annotations.json").read_bytes()
+    snapshot = (folder / "1/snapshot.json").read_bytes()
+    assert imported != (quick.workdir / "runs/quick/seed-0/mgral/1/annotations.json").read_bytes()
+    for cycle in ("2", "1", "2"):
+        said = mgral("cycle", *where, cycle)
+        assert said.returncode == 0, said.stderr
+        assert (folder / "1/annotations.json").read_bytes() == imported
+        assert (folder / "1/snapshot.json").read_bytes() == snapshot
+    parent = json.loads((folder / "2/snapshot.json").read_text())["parent"]
+    assert parent == hashlib.md5(snapshot, usedforsecurity=False).hexdigest()
+
+
+def test_data_of_ones_own_with_synthetic_settings_is_refused(tmp_path):
+    said = mgral("check", "--params", "examples/quick.yaml", "--data", str(tmp_path))
+    assert said.returncode == 2
+    assert "--data: expected none, as data.format in examples/quick.yaml is synthetic" in said.stderr
 
 
 def test_annotations_that_later_cycles_were_built_on_stay(quick):
     said = mgral("import", "--params", "examples/quick.yaml", "--workdir", str(quick.workdir), "--cycle", "1",
-                 str(quick.workdir / "runs/quick/mgral/1/annotations.json"))
+                 str(quick.workdir / "runs/quick/seed-0/mgral/1/annotations.json"))
     assert said.returncode == 2
     assert "expected no cycle after 1 to be built on its annotations" in said.stderr

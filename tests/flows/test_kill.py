@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.flows.conftest import finish, start
+from tests.flows.conftest import finish, main_cycles, start
 
 
 def experiments(workdir: Path) -> int:
@@ -30,11 +30,11 @@ def any_file(pattern: str) -> Callable[[Path], bool]:
 
 
 POINTS = {
-    "while a detector trains": any_file("runs/cache/detectors/*.part.pth"),
+    "while a detector trains": any_file("runs/quick/seed-0/prepared/splits.json"),
     "after the second experiment": lambda workdir: experiments(workdir) >= 2,
     "while the agent searches": any_file("runs/cache/searches/*.pt"),
     "in the second cycle": lambda workdir: experiments(workdir) >= 10,
-    "between the strategies": any_file("runs/quick/random/1/result.json"),
+    "between the strategies": any_file("runs/quick/seed-0/random/1/result.json"),
 }
 
 
@@ -91,22 +91,26 @@ def test_no_half_written_file_is_left(killed):
 
 
 def test_every_figure_of_the_results_is_there(quick):
-    cycles = quick.results["cycles"]
-    assert [one["labelled"] for one in cycles] == [24, 36]
-    assert quick.results["final"]["labelled"] == quick.results["baselines"]["random"]["final"]["labelled"] == 48
-    for one in cycles:
-        assert len(one["chosen"]) == len(set(one["chosen"])) == 12
-        assert one["records"] == 7 + one["fallbacks"]
-        assert -1 <= one["spearman"] <= 1
-        assert one["loo_r2"] <= 1
-        assert 0 <= one["map"] <= one["ap50"] <= 1
-        assert set(one["seconds"]) == {"train", "test", "inspect", "experiments", "search", "controls",
-                                       "annotate"}
-    assert not set(cycles[0]["chosen"]) & set(cycles[1]["chosen"])
+    cycles = main_cycles(quick)
+    assert [cycle["labelled"] for cycle in cycles] == [24, 36]
+    assert [run["strategy"] for run in quick.results["runs"]] == ["mgral", "random"]
+    assert [run["final"]["labelled"] for run in quick.results["runs"]] == [48, 48]
+    chosen = [cycle["choice"]["ids"] for cycle in cycles]
+    for cycle, ids in zip(cycles, chosen, strict=True):
+        assert len(ids) == len(set(ids)) == len(cycle["choice"]["reasons"]) == 12
+        assert cycle["table"]["records"] == 7 + cycle["search"]["fallbacks"]
+        assert -1 <= cycle["table"]["spearman"] <= 1
+        assert cycle["table"]["loo_r2"] <= 1
+        assert set(cycle["search"]["controls"]) == {"swap", "cross_entropy", "balanced_entropy", "best_record",
+                                                    "random"}
+        assert 0 <= cycle["map"] <= cycle["ap50"] <= 1
+        assert set(cycle["seconds"]) == {"train", "test", "inspect", "experiments", "search", "controls", "annotate"}
+    assert not set(chosen[0]) & set(chosen[1])
 
 
 def test_everything_lies_under_the_working_directory_and_is_announced(quick):
-    for name in ("report/table.md", "report/learning_curve.png", "mgral/1/chosen.jpg", "mgral/2/preannotations.json"):
+    for name in ("report/table.md", "report/learning_curve.png", "seed-0/mgral/1/chosen.jpg",
+                 "seed-0/mgral/2/preannotations.json"):
         assert (quick.workdir / "runs" / "quick" / name).stat().st_size > 0
     assert "mlflow ui --host 127.0.0.1" in quick.said
     assert "One seed" in quick.said

@@ -1,1 +1,1 @@
-from tests.agent.conftest import one_thread  # noqa: F401
+from tests.search.conftest import one_thread  # noqa: F401

@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from mgral.inspection import Detections, Inspection
 from mgral.lookup.described import Described
+from mgral.pool.inspection import Detections, Inspection
 
 
 def inspection(size: int = 120, classes: int = 4, dimensions: int = 16, seed: int = 0) -> Inspection:
     rng = np.random.default_rng(seed)
-    label = rng.integers(classes, size=size)
-    embedding = rng.normal(size=(classes, dimensions))[label] * 2 + rng.normal(size=(size, dimensions))
+    labels = rng.integers(classes, size=size)
+    embedding = rng.normal(size=(classes, dimensions))[labels] * 2 + rng.normal(size=(size, dimensions))
     copies = rng.choice(size, size // 4, replace=False)
     embedding[copies] = embedding[copies[::-1]] + rng.normal(scale=1e-3, size=(len(copies), dimensions))
     scores = rng.beta(1, 6, size=(size, 5, classes)).astype(np.float32)
-    scores[np.arange(size), 0, label] = rng.uniform(0.3, 1.0, size)
+    scores[np.arange(size), 0, labels] = rng.uniform(0.3, 1.0, size)
     return Inspection(tuple(f"{row:05d}" for row in range(size)), embedding.astype(np.float32), scores,
-                      tuple(detections(rng, int(one), classes) for one in label))
+                      tuple(detections(rng, int(label), classes) for label in labels))
 
 
 def detections(rng: np.random.Generator, label: int, classes: int) -> Detections:

@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 
-from mgral.config import TableConfig
-from mgral.inspection import Inspection
 from mgral.lookup.design import KINDS, design_batches
-from mgral.lookup.images import class_mass, detection_entropy, image_entropy
 from mgral.lookup.representation import Representation
+from mgral.pool.inspection import Inspection
+from mgral.pool.statistics import class_mass, detection_entropy, image_entropy
 from tests.lookup.pools import inspection, sets
 
 SEEN = inspection(size=220)
@@ -13,7 +12,7 @@ POOL, LABELLED = sets(SEEN.ids)
 
 
 def batches(design="spread", records=16, seen=SEEN, pool=POOL, labelled=LABELLED, budget=12, seed=0):
-    return design_batches(TableConfig(design=design, records=records), seen, pool, labelled, budget, seed)
+    return design_batches(design, records, seen, pool, labelled, budget, seed)
 
 
 def kind(name):
@@ -22,10 +21,10 @@ def kind(name):
 
 @pytest.mark.parametrize("design", ["random", "spread"])
 def test_batches_are_distinct_sorted_pool_images_and_follow_the_seed(design):
-    made = batches(design, records=19)
-    assert len(made) == len(set(made)) == 19
-    assert all(len(set(batch)) == 12 and set(batch) <= set(POOL) and list(batch) == sorted(batch) for batch in made)
-    assert made == batches(design, records=19) != batches(design, records=19, seed=1)
+    designed = batches(design, records=19)
+    assert len(designed) == len(set(designed)) == 19
+    assert all(len(set(batch)) == 12 and set(batch) <= set(POOL) and list(batch) == sorted(batch) for batch in designed)
+    assert designed == batches(design, records=19) != batches(design, records=19, seed=1)
 
 
 @pytest.mark.parametrize("design", ["random", "spread"])
@@ -38,11 +37,11 @@ def test_uncertain_and_certain_batches_lie_on_either_side_of_the_pool():
     assert image_entropy(SEEN.of(kind("certain"))).mean() < middle < image_entropy(SEEN.of(kind("uncertain"))).mean()
 
 
-def test_a_cluster_is_closer_together_than_a_core_set():
+def test_a_cluster_is_closer_together_than_a_coreset():
     def width(batch):
         return SEEN.of(batch).embedding.std(axis=0).mean()
 
-    assert width(kind("cluster")) < width(kind("random")) < width(kind("core_set"))
+    assert width(kind("cluster")) < width(kind("random")) < width(kind("coreset"))
 
 
 def test_a_skewed_batch_has_a_class_more_than_the_others():
@@ -51,14 +50,15 @@ def test_a_skewed_batch_has_a_class_more_than_the_others():
     assert (share / share.sum() / (usual / usual.sum())).max() > 1.5
 
 
-def test_the_core_set_is_the_farthest_first_walk():
-    from mgral.lookup.images import principal
+def test_the_coreset_is_the_farthest_first_walk():
+    from mgral.pool.statistics import principal
 
     points = dict(zip(POOL + LABELLED, principal(SEEN.of(POOL + LABELLED).embedding, 8), strict=True))
     chosen = list(LABELLED)
     for _ in range(12):
-        chosen.append(max(POOL, key=lambda one: min(np.linalg.norm(points[one] - points[other]) for other in chosen)))
-    assert kind("core_set") == tuple(sorted(chosen[len(LABELLED):]))
+        chosen.append(max(POOL, key=lambda image_id: min(np.linalg.norm(points[image_id] - points[covered])
+                                                         for covered in chosen)))
+    assert kind("coreset") == tuple(sorted(chosen[len(LABELLED):]))
 
 
 def test_balanced_entropy_leaves_out_near_duplicates_and_looks_after_the_rare_class():
@@ -66,11 +66,11 @@ def test_balanced_entropy_leaves_out_near_duplicates_and_looks_after_the_rare_cl
     embedding[copied] = embedding[SEEN.rows(POOL[1:100:2])]  # every other of a hundred is a copy of the next
     twins = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
     batch = set(batches(seen=twins, budget=40)[0])
-    assert not any({one, other} <= batch for one, other in zip(POOL[:100:2], POOL[1:100:2], strict=True))
+    assert not any({copy, original} <= batch for copy, original in zip(POOL[:100:2], POOL[1:100:2], strict=True))
     assert detection_entropy(SEEN.of(sorted(batch))).sum() / 40 > detection_entropy(SEEN.of(POOL)).sum() / len(POOL)
-    few = tuple(one for one in LABELLED if SEEN.class_scores[SEEN.row[one], 0].argmax() != 3)
+    few = tuple(image_id for image_id in LABELLED if SEEN.class_scores[SEEN.row[image_id], 0].argmax() != 3)
     chosen = [SEEN.of(batches(labelled=labelled)[0]) for labelled in (few, LABELLED)]
-    with_few, with_all = (class_mass(one)[:, 3].sum() for one in chosen)
+    with_few, with_all = (class_mass(seen)[:, 3].sum() for seen in chosen)
     assert with_few > with_all
 
 
@@ -88,7 +88,7 @@ def test_a_pool_of_just_the_budget_gives_itself(design):
 
 def test_a_detector_that_finds_nothing_and_sees_no_difference():
     blank = Inspection(SEEN.ids, np.ones_like(SEEN.embedding), np.zeros_like(SEEN.class_scores),
-                       tuple(one.above(2.0) for one in SEEN.detections))
+                       tuple(detections.above(2.0) for detections in SEEN.detections))
     assert all(len(set(batch)) == 12 for batch in batches(seen=blank))
 
 

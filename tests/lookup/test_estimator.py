@@ -45,7 +45,8 @@ def test_inverse_distance_is_its_slow_twin(metric, neighbours):
     representations, rewards = table()
     queries = np.random.default_rng(1).normal(size=(30, 4)) * [1, 10, 0.1, 1]
     got = InverseDistance(neighbours, metric).fit(described(representations), rewards).predict(described(queries)).value
-    slow = [oracles.inverse_distance(representations, rewards, one, neighbours, DISTANCE[metric]) for one in queries]
+    slow = [oracles.inverse_distance(representations, rewards, query, neighbours, DISTANCE[metric])
+            for query in queries]
     np.testing.assert_allclose(got, slow, rtol=1e-9)
 
 
@@ -134,13 +135,13 @@ def test_the_deviation_of_ridge_is_that_of_the_posterior_even_with_more_columns_
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_added_records_count_as_if_fitted_with_the_others(name):
     representations, rewards = table()
-    one = ESTIMATORS[name].fit(described(representations[:9]), rewards[:9])
-    before = one.threshold
-    one.add(described(representations[9:]), rewards[9:])
-    after, queries = one.predict(described(representations + 0.1)), representations + 0.1
-    whole = copy.copy(one).fit(described(representations), rewards)
+    estimator = ESTIMATORS[name].fit(described(representations[:9]), rewards[:9])
+    before = estimator.threshold
+    estimator.add(described(representations[9:]), rewards[9:])
+    after, queries = estimator.predict(described(representations + 0.1)), representations + 0.1
+    whole = copy.copy(estimator).fit(described(representations), rewards)
     np.testing.assert_array_equal(after.value, whole.predict(described(queries)).value)
-    assert one.threshold == whole.threshold != before
+    assert estimator.threshold == whole.threshold != before
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
@@ -150,21 +151,21 @@ def test_queries_do_not_influence_one_another(name):
     queries = np.vstack([representations[:2], representations[2:5] + 0.3])
     together = estimator.predict(described(queries))
     alone = [estimator.predict(described(query[None])) for query in queries]
-    np.testing.assert_allclose(together.value, [one.value[0] for one in alone], rtol=1e-12)
-    np.testing.assert_allclose(together.deviation, [one.deviation[0] for one in alone], atol=1e-12)
+    np.testing.assert_allclose(together.value, [estimate.value[0] for estimate in alone], rtol=1e-12)
+    np.testing.assert_allclose(together.deviation, [estimate.deviation[0] for estimate in alone], atol=1e-12)
 
 
 def test_the_estimator_that_the_settings_name():
     seen = inspection()
     represent = Representation(("mean", "histogram"), seen, *sets(seen.ids), 10, 0)
-    one = make_estimator(TableConfig(estimator="inverse_distance", metric="cosine", neighbours=7), represent, 0)
-    assert (type(one), one.metric, one.neighbours) == (InverseDistance, "cosine", 7)
+    distance = make_estimator(TableConfig(estimator="inverse_distance", metric="cosine", neighbours=7), represent, 0)
+    assert (type(distance), distance.metric, distance.neighbours) == (InverseDistance, "cosine", 7)
     assert isinstance(make_estimator(TableConfig(estimator="ridge"), represent, 0), Ridge)
     process = make_estimator(TableConfig(estimator="gp"), represent, 0)
     assert (type(process), process.names) == (GaussianProcess, represent.names)
-    several = make_estimator(TableConfig(estimator="ensemble", members=3), represent, 7)
-    assert (type(several), several.members, several.seed) == (Ensemble, 3, 7)
-    np.testing.assert_allclose(several.images.numpy(), represent.images, rtol=1e-6, atol=1e-6)
+    ensemble = make_estimator(TableConfig(estimator="ensemble"), represent, 7)
+    assert (type(ensemble), ensemble.members, ensemble.seed) == (Ensemble, 8, 7)
+    np.testing.assert_allclose(ensemble.images.numpy(), represent.images, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize(("rows", "rewards", "noise", "words"), [
@@ -187,7 +188,7 @@ def test_records_of_less_noise_count_as_often_as_they_are_more_precise(name):
     weighted = ESTIMATORS[name].fit(described(rows), rewards, 1 / times).predict(queries)
     estimator = ESTIMATORS[name]
     if name != "ridge":  # so that all of the repeats are among the nearest
-        estimator, weighted = (type(estimator)(many, estimator.metric) for many in (times.sum(), 12))
+        estimator, weighted = (type(estimator)(neighbours, estimator.metric) for neighbours in (times.sum(), 12))
         weighted = weighted.fit(described(rows), rewards, 1 / times).predict(queries)
     repeated = estimator.fit(described(np.repeat(rows, times, axis=0)), np.repeat(rewards, times)).predict(queries)
     np.testing.assert_allclose(weighted.value, repeated.value, rtol=1e-9)
@@ -212,8 +213,9 @@ def test_the_noise_of_weighted_ridge_is_the_error_of_its_fits_without_each_batch
 
 
 def test_batches_are_picked_and_joined():
-    made = Described(np.arange(8.0).reshape(4, 2), sparse.csr_array(np.eye(4, 6)))
-    picked = Described.joined([made[2], made[1:2], made[np.array([True, False, False, True])], made[[3, 0]]])
+    batches = Described(np.arange(8.0).reshape(4, 2), sparse.csr_array(np.eye(4, 6)))
+    by_mask, by_rows = batches[np.array([True, False, False, True])], batches[[3, 0]]
+    picked = Described.joined([batches[2], batches[1:2], by_mask, by_rows])
     assert picked.rows[:, 0].tolist() == [4, 2, 0, 6, 6, 0]
     np.testing.assert_array_equal(picked.shares.toarray(), np.eye(4, 6)[[2, 1, 0, 3, 3, 0]])
     assert (len(picked), picked.shares.format) == (6, "csr")

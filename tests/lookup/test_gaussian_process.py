@@ -18,59 +18,59 @@ def table(records=25, seed=0, noise=0.1):
     return rows, truth + noise * rng.normal(size=records), rng.choice([0.25, 1, 4], records)
 
 
-def covariance(one, points, others):
+def covariance(process, points, others):
     """The kernel pair by pair, from its formula."""
-    amplitude, length, *linear, _ = one.hyper
+    amplitude, length, *linear, _ = process.hyper
     shared = np.empty((len(points), len(others)))
-    for i, x in enumerate((points - one.mean) / one.scale):
-        for j, z in enumerate((others - one.mean) / one.scale):
+    for i, x in enumerate((points - process.mean) / process.scale):
+        for j, z in enumerate((others - process.mean) / process.scale):
             r = 5**0.5 * np.linalg.norm(x - z) / length
             line = sum(v * x[block] @ z[block] for v, block in zip(linear, ([0, 1], [2], [3, 4]), strict=True))
             shared[i, j] = CONSTANT + line + amplitude * (1 + r + r * r / 3) * np.exp(-r)
     return shared
 
 
-def posterior(one, rows, rewards, noise, queries):
+def posterior(process, rows, rewards, noise, queries):
     """Value and variances (M,) of true rewards by an inverse, with the fitted hyperparameters."""
-    known = np.linalg.inv(covariance(one, rows, rows) + np.diag(one.hyper[-1] * noise + JITTER))
-    shared, alone = covariance(one, queries, rows), covariance(one, queries, queries)
-    value = one.offset + shared @ known @ (rewards - one.offset)
-    return value, one.unit**2 * np.diag(alone - shared @ known @ shared.T)
+    known = np.linalg.inv(covariance(process, rows, rows) + np.diag(process.hyper[-1] * noise + JITTER))
+    shared, alone = covariance(process, queries, rows), covariance(process, queries, queries)
+    value = process.offset + shared @ known @ (rewards - process.offset)
+    return value, process.unit**2 * np.diag(alone - shared @ known @ shared.T)
 
 
 def test_it_is_the_posterior_written_out():
     rows, rewards, noise = table()
-    one = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
+    process = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
     queries = np.vstack([rows[:3], np.random.default_rng(1).normal(size=(6, 5)) * 3])
-    value, variance = posterior(one, rows, rewards, noise, queries)
-    estimate = one.predict(described(queries))
+    value, variance = posterior(process, rows, rewards, noise, queries)
+    estimate = process.predict(described(queries))
     np.testing.assert_allclose(estimate.value, value, rtol=1e-8)
     np.testing.assert_allclose(estimate.deviation, np.sqrt(variance), rtol=1e-6)
 
 
 def test_every_block_has_its_share_whatever_its_units():
     rows, rewards, noise = table()
-    one, other = (GaussianProcess(NAMES).fit(described(rows * scale), rewards, noise)
-                  .predict(described((rows + 0.3) * scale)) for scale in (1, np.array([10, 10, 1e-3, 7, 7])))
-    np.testing.assert_allclose(one.value, other.value, rtol=1e-6)
+    plain, scaled = (GaussianProcess(NAMES).fit(described(rows * scale), rewards, noise)
+                     .predict(described((rows + 0.3) * scale)) for scale in (1, np.array([10, 10, 1e-3, 7, 7])))
+    np.testing.assert_allclose(plain.value, scaled.value, rtol=1e-6)
 
 
 def test_the_slopes_of_the_likelihood_are_those_of_its_differences(monkeypatch):
     rows, rewards, noise = table(12)
-    seen = {}
+    given = {}
 
-    def kept(loss, start, **_):
-        seen.update(loss=loss, start=start)
+    def stay_at_start(loss, start, **_):
+        given.update(loss=loss, start=start)
         return type("Found", (), {"x": start})
 
-    monkeypatch.setattr(module, "minimize", kept)
-    one = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
-    point = seen["start"] + np.linspace(-1, 1, len(seen["start"]))
-    value, slopes = seen["loss"](point)
-    np.testing.assert_allclose(slopes, approx_fprime(point, lambda at: seen["loss"](at)[0], 1e-7), atol=1e-5)
-    one.hyper = np.exp(point)
-    whole = covariance(one, rows, rows) + np.diag(one.hyper[-1] * noise + JITTER)
-    target = (rewards - one.offset) / one.unit
+    monkeypatch.setattr(module, "minimize", stay_at_start)
+    process = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
+    point = given["start"] + np.linspace(-1, 1, len(given["start"]))
+    value, slopes = given["loss"](point)
+    np.testing.assert_allclose(slopes, approx_fprime(point, lambda at: given["loss"](at)[0], 1e-7), atol=1e-5)
+    process.hyper = np.exp(point)
+    whole = covariance(process, rows, rows) + np.diag(process.hyper[-1] * noise + JITTER)
+    target = (rewards - process.offset) / process.unit
     likelihood = -0.5 * target @ np.linalg.solve(whole, target) - 0.5 * np.linalg.slogdet(whole)[1]
     assert value == pytest.approx(0.5 * np.linspace(-1, 1, len(point)) @ np.linspace(-1, 1, len(point)) - likelihood)
 
@@ -78,37 +78,38 @@ def test_the_slopes_of_the_likelihood_are_those_of_its_differences(monkeypatch):
 def test_left_out_by_groups_is_the_posterior_of_the_others():
     rows, rewards, noise = table()
     groups = np.repeat(np.arange(9), [1, 1, 1, 2, 2, 3, 4, 5, 6])
-    one = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
+    process = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
     left = leave_one_out(GaussianProcess(NAMES), described(rows), rewards, noise, groups)
     for group in range(9):
         held = groups == group
-        value, variance = posterior(one, rows[~held], rewards[~held], noise[~held], rows[held])
+        value, variance = posterior(process, rows[~held], rewards[~held], noise[~held], rows[held])
         np.testing.assert_allclose(left.value[held], value, rtol=1e-6)
-        np.testing.assert_allclose(left.deviation[held], np.sqrt(variance + one.noise_variance * noise[held]),
+        np.testing.assert_allclose(left.deviation[held], np.sqrt(variance + process.noise_variance * noise[held]),
                                    rtol=1e-4)
 
 
 def test_added_records_count_as_if_fitted_with_the_others_and_queries_stand_alone():
     rows, rewards, noise = table()
-    one = GaussianProcess(NAMES).fit(described(rows[:20]), rewards[:20], noise[:20])
-    one.add(described(rows[20:]), rewards[20:], noise[20:])
+    process = GaussianProcess(NAMES).fit(described(rows[:20]), rewards[:20], noise[:20])
+    process.add(described(rows[20:]), rewards[20:], noise[20:])
     whole = GaussianProcess(NAMES).fit(described(rows), rewards, noise)
     together = whole.predict(described(rows + 0.1))
-    np.testing.assert_array_equal(one.predict(described(rows + 0.1)).value, together.value)
+    np.testing.assert_array_equal(process.predict(described(rows + 0.1)).value, together.value)
     alone = [whole.predict(described(row[None] + 0.1)) for row in rows]
-    np.testing.assert_allclose(together.value, [one.value[0] for one in alone], rtol=1e-9)
-    np.testing.assert_allclose(together.deviation, [one.deviation[0] for one in alone], rtol=1e-6)
+    np.testing.assert_allclose(together.value, [estimate.value[0] for estimate in alone], rtol=1e-9)
+    np.testing.assert_allclose(together.deviation, [estimate.deviation[0] for estimate in alone], rtol=1e-6)
 
 
 def test_it_learns_a_curve_better_than_neighbours_do_and_knows_the_noise():
     rows, rewards, _ = table(120, noise=0.3)
     queries, truth, _ = table(200, seed=1, noise=0)
-    one = GaussianProcess(NAMES).fit(described(rows), rewards)
-    estimate = one.predict(described(queries))
-    neighbours = InverseDistance().fit(described(rows / one.scale), rewards).predict(described(queries / one.scale))
-    ours, theirs = (((one.value - truth) ** 2).mean() for one in (estimate, neighbours))
+    process = GaussianProcess(NAMES).fit(described(rows), rewards)
+    estimate = process.predict(described(queries))
+    nearest = InverseDistance().fit(described(rows / process.scale), rewards)
+    neighbours = nearest.predict(described(queries / process.scale))
+    ours, theirs = (((predicted.value - truth) ** 2).mean() for predicted in (estimate, neighbours))
     assert ours < 0.3 * theirs
-    assert one.noise_variance == pytest.approx(0.09, rel=0.4)
+    assert process.noise_variance == pytest.approx(0.09, rel=0.4)
     assert 0.5 < (np.abs(estimate.value - truth) < estimate.deviation).mean() < 0.9
 
 

@@ -5,10 +5,10 @@ import math
 import numpy as np
 import pytest
 
-from mgral.config import TableConfig
-from mgral.inspection import Detections, Inspection
 from mgral.lookup.design import design_batches
-from mgral.strategies import PoolView, choose
+from mgral.pool.inspection import Detections, Inspection
+from mgral.strategies import PoolView, get
+from mgral.strategies import chosen as selected
 from tests.lookup.pools import inspection, sets
 
 SEEN = inspection(size=140, seed=3)
@@ -16,38 +16,40 @@ POOL, LABELLED = sets(SEEN.ids)
 
 
 def chosen(seen, pool, labelled, budget, seed=0):
-    return choose("balanced_entropy", PoolView(tuple(pool), tuple(labelled), seen), budget, np.random.default_rng(seed))
+    return selected(get("balanced_entropy"), PoolView(tuple(pool), tuple(labelled), seen), budget,
+                    np.random.default_rng(seed)).ids
 
 
 def oracle(seen, pool, labelled, budget):
     """One image, one detection and one class at a time."""
-    def detections(one):
-        found = seen.detections[seen.row[one]]
-        return [(int(label), float(score)) for label, score in zip(found.labels, found.scores, strict=True)
+    def detections(image_id):
+        predicted = seen.detections[seen.row[image_id]]
+        return [(int(label), float(score)) for label, score in zip(predicted.labels, predicted.scores, strict=True)
                 if score >= 0.05]
 
     def entropy(p):
         p = min(max(p, 1e-12), 1 - 1e-12)
         return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
-    def apart(one, other):
-        return math.dist(seen.embedding[seen.row[one]].tolist(), seen.embedding[seen.row[other]].tolist())
+    def apart(first, second):
+        return math.dist(seen.embedding[seen.row[first]].tolist(), seen.embedding[seen.row[second]].tolist())
 
-    usual = math.sqrt(np.mean([apart(one, other) ** 2 for one in pool for other in pool]))
-    there = [1.0] * seen.class_scores.shape[2]
+    usual = math.sqrt(np.mean([apart(first, second) ** 2 for first in pool for second in pool]))
+    mass = [1.0] * seen.class_scores.shape[2]
     taken = list(labelled)
-    for one in labelled:
-        for label, score in detections(one):
-            there[label] += score
+    for image_id in labelled:
+        for label, score in detections(image_id):
+            mass[label] += score
     picked = []
     for _ in range(budget):
-        left = [one for one in pool if one not in picked]
-        new = [one for one in left if all(apart(one, other) >= 0.25 * usual for other in taken)]
-        best = max(new or left, key=lambda one: sum(entropy(p) * sum(there) / there[c] for c, p in detections(one)))
+        left = [image_id for image_id in pool if image_id not in picked]
+        new = [image_id for image_id in left if all(apart(image_id, known) >= 0.25 * usual for known in taken)]
+        best = max(new or left, key=lambda image_id: sum(entropy(p) * sum(mass) / mass[label]
+                                                         for label, p in detections(image_id)))
         picked.append(best)
         taken.append(best)
         for label, score in detections(best):
-            there[label] += score
+            mass[label] += score
     return tuple(picked)
 
 
@@ -64,7 +66,7 @@ def test_of_near_duplicates_one_is_chosen_and_the_others_only_when_nothing_else_
     twins, models = SEEN.rows(POOL[:80:2]), SEEN.rows(POOL[1:80:2])
     embedding[twins] = embedding[models] + 0.01
     seen = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
-    pairs = [{one, other} for one, other in zip(POOL[:80:2], POOL[1:80:2], strict=True)]
+    pairs = [{twin, model} for twin, model in zip(POOL[:80:2], POOL[1:80:2], strict=True)]
     distinct = len(POOL) - len(pairs)
     batch = chosen(seen, POOL, LABELLED, distinct)
     assert not any(pair <= set(batch) for pair in pairs)
@@ -82,19 +84,19 @@ def test_a_copy_of_a_labelled_image_is_left_out():
 
 
 def test_a_class_that_is_rare_among_the_labelled_images_counts_more():
-    def found(*pairs):
+    def detections(*pairs):
         labels, scores = zip(*pairs, strict=True)
         return Detections(np.zeros((len(pairs), 4), np.float32), np.array(scores, np.float32), np.array(labels))
 
     ids = ("common", "rare", "known")
     seen = Inspection(ids, np.eye(3, dtype=np.float32), np.zeros((3, 1, 2), np.float32),
-                      (found((0, 0.5), (0, 0.5)), found((1, 0.4)), found((0, 0.9), (0, 0.9), (0, 0.9))))
+                      (detections((0, 0.5), (0, 0.5)), detections((1, 0.4)), detections((0, 0.9), (0, 0.9), (0, 0.9))))
     assert chosen(seen, ids[:2], ids[2:], 1) == ("rare",)
     assert chosen(seen, ids[:2], (), 1) == ("common",)
 
 
 def test_where_nothing_is_found_chance_decides():
-    empty = tuple(one.above(2.0) for one in SEEN.detections)
+    empty = tuple(detections.above(2.0) for detections in SEEN.detections)
     spread = np.random.default_rng(2).normal(size=SEEN.embedding.shape).astype(np.float32)
     seen = Inspection(SEEN.ids, spread, SEEN.class_scores, empty)
     batches = {chosen(seen, POOL, LABELLED, 10, seed) for seed in range(5)}
@@ -113,5 +115,5 @@ def test_labelled_images_that_were_not_inspected_do_not_count():
 
 def test_the_table_holds_its_batch():
     """Where nothing is equal, chance has nothing to settle."""
-    first = design_batches(TableConfig(), SEEN, POOL, LABELLED, 12, 7)[0]
+    first = design_batches("spread", 12, SEEN, POOL, LABELLED, 12, 7)[0]
     assert first == tuple(sorted(chosen(SEEN, POOL, LABELLED, 12)))

@@ -2,7 +2,7 @@ import mlflow
 import pytest
 
 from mgral.config import Config
-from mgral.study.opened import Job
+from tasks.opened import Job
 from tasks.runs import open_tracker
 from tasks.semisup import compare_methods, list_methods
 
@@ -15,7 +15,7 @@ CONFIG = Config.model_validate({
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    return Job(CONFIG, tmp_path_factory.mktemp("semisup"), None, "mgral", 1)
+    return Job(CONFIG, tmp_path_factory.mktemp("semisup"), None, "mgral", 1, 0)
 
 
 def test_every_trial_is_a_run_of_its_own_and_is_made_once(job):
@@ -24,7 +24,7 @@ def test_every_trial_is_a_run_of_its_own_and_is_made_once(job):
     assert again.results == compared.results
     assert again.text == compared.text
     tracker = open_tracker(job)
-    runs = mlflow.MlflowClient(f"sqlite:///{tracker.database}").search_runs(
+    runs = mlflow.MlflowClient(tracker.uri).search_runs(
         [tracker.experiment], "tags.`mgral.kind` = 'trial'")
     assert sorted((run.data.params["method"], run.data.params["fold"]) for run in runs) == [
         ("mean_teacher", "1"), ("mean_teacher", "2"), ("supervised", "1"), ("supervised", "2")]

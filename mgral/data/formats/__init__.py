@@ -25,11 +25,11 @@ def load_dataset(config: DataConfig, root: Path) -> Loaded:
     """
     if not root.is_dir():
         raise DataError(f"{root}: expected the data set's folder, got nothing there; check --data or data.root")
-    others = [split for split in (config.reward, config.test) if isinstance(split, str)]
+    measured = [split for split in (config.reward, config.test) if isinstance(split, str)]
     problems = [f"data: expected pool, reward and test to be different splits, got {split!r} more than once; "
-                "use a share such as 0.2 to set images aside" for split in {config.pool, *others}
-                if [config.pool, *others].count(split) > 1]
+                "use a share such as 0.2 to set images aside" for split in {config.pool, *measured}
+                if [config.pool, *measured].count(split) > 1]
     if problems:
         raise DataError(*problems)
-    source = _READERS[config.format](root, config.pool, others, problems)
+    source = _READERS[config.format](root, config.pool, measured, problems)
     return checked(source, config, problems)

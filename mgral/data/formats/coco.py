@@ -30,13 +30,13 @@ class Document:
     entries: Mapping[ImageId, Mapping[str, Any]]
 
 
-def read(root: Path, pool: str, others: Sequence[str], problems: list[str]) -> Source:
+def read(root: Path, pool: str, measured: Sequence[str], problems: list[str]) -> Source:
     """Reads the splits' files; adds to `problems` whatever is wrong with their form."""
     images, categories, folder = [], {}, Folder(root)
-    for split in (pool, *others):
+    for split in (pool, *measured):
         document = read_document(_annotation_file(root, split), problems)
-        images += [replace(one, split=split, file_name=_image_file(folder, split, one.file_name))
-                   for one in document.images]
+        images += [replace(image, split=split, file_name=_image_file(folder, split, image.file_name))
+                   for image in document.images]
         _join(categories, document, problems)
     classes = {name: number for number, name in sorted(categories.items())}
     return Source(root, classes, tuple(images))
@@ -83,12 +83,12 @@ def write_coco(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> None:
 def document(dataset: Dataset, ids: Sequence[ImageId], boxes: Sequence[tuple[ImageId, Sequence[float], int, Mapping]],
              keep_ids: bool = True) -> dict[str, list]:
     """The three lists of a COCO file; `boxes` are (image id, xyxy, row of the class, further keys)."""
-    numeric = keep_ids and all(one.isdecimal() and one[0] != "0" for one in ids)
+    numeric = keep_ids and all(image_id.isdecimal() and image_id[0] != "0" for image_id in ids)
     number = {image_id: int(image_id) if numeric else row for row, image_id in enumerate(ids, start=1)}
     infos = [dataset.images[image_id] for image_id in ids]
     return {
-        "images": [{"id": number[one.id], "file_name": one.file_name, "width": one.width, "height": one.height}
-                   for one in infos],
+        "images": [{"id": number[info.id], "file_name": info.file_name, "width": info.width, "height": info.height}
+                   for info in infos],
         "annotations": [_annotation(row, number[image_id], dataset.category_ids[label], xyxy) | dict(more)
                         for row, (image_id, xyxy, label, more) in enumerate(boxes, start=1)],
         "categories": [{"id": category, "name": name, "supercategory": ""}
@@ -98,7 +98,7 @@ def document(dataset: Dataset, ids: Sequence[ImageId], boxes: Sequence[tuple[Ima
 
 def xyxy_to_xywh(xyxy: Sequence[float]) -> list[float]:
     """x, y, width, height in the fewest digits from which the same float32 corners come back."""
-    x1, y1, x2, y2 = (float(str(np.float32(one))) for one in xyxy)
+    x1, y1, x2, y2 = (float(str(np.float32(coordinate))) for coordinate in xyxy)
     return [x1, y1, round(x2 - x1, 9), round(y2 - y1, 9)]
 
 
@@ -116,7 +116,7 @@ def _annotation(row: int, image: int, category: int, xyxy: Sequence[float]) -> d
 def _annotation_file(root: Path, split: str) -> Path:
     candidates = [root / "annotations" / f"instances_{split}.json", root / "annotations" / f"{split}.json",
                   root / split / "_annotations.coco.json", root / f"{split}.json"]
-    return next((one for one in candidates if one.is_file()), candidates[0])
+    return next((path for path in candidates if path.is_file()), candidates[0])
 
 
 def _image_file(folder: Folder, split: str, name: str) -> str:
@@ -175,7 +175,7 @@ def _add_image(where: str, entry: Mapping, entries: dict[ImageId, Mapping], prob
     size = entry.get("width"), entry.get("height")
     if not (_is_integer(number) or isinstance(number, str)) or not isinstance(name, str) or not name:
         problems.append(f"{where}: expected an id and a file_name, got {number!r} and {name!r}; correct it")
-    elif size != (None, None) and not all(_is_integer(one) and one > 0 for one in size):
+    elif size != (None, None) and not all(_is_integer(side) and side > 0 for side in size):
         problems.append(f"{where}: expected width and height as whole numbers above 0, got {size!r}; correct them")
     elif str(number) in entries:
         problems.append(f"{where}: expected an id of its own, got that of {entries[str(number)]['file_name']!r}; "

@@ -105,19 +105,19 @@ def checked(source: Source, config: DataConfig, problems: Sequence[str]) -> Load
     return Loaded(dataset, tuple(notes))
 
 
-def chosen_classes(found: Mapping[str, int], wanted: Sequence[str] | None, problems: list[str]) -> dict[str, int]:
+def chosen_classes(known: Mapping[str, int], wanted: Sequence[str] | None, problems: list[str]) -> dict[str, int]:
     """The classes to detect with their category ids: those the source has, or the wanted ones in their order."""
-    if not found and not problems:
+    if not known and not problems:
         problems.append("expected at least one class, got none; annotate a box or set data.classes")
     if wanted is None:
-        return dict(found)
+        return dict(known)
     for name in wanted:
-        if name not in found:
-            problems.append(f"data.classes: expected classes of the data set ({', '.join(found)}), got {name!r}; "
+        if name not in known:
+            problems.append(f"data.classes: expected classes of the data set ({', '.join(known)}), got {name!r}; "
                             "remove it or correct its spelling")
         elif wanted.count(name) > 1:
             problems.append(f"data.classes: expected each class once, got {name!r} again; remove one")
-    return {name: found[name] for name in wanted if name in found}
+    return {name: known[name] for name in wanted if name in known}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +132,15 @@ class Fit:
     def boxes(self, image: SourceImage, size: tuple[int, int], classes: Mapping[str, int],
               normalised: bool = False) -> Boxes:
         rows = {name: row for row, name in enumerate(classes)}
-        kept = []
+        fitted = []
         for box in image.boxes or ():
             corners = self._inside(box.where, _scaled(box.corners, size) if normalised else box.corners, size)
             if box.label not in rows:
                 self.problems.append(f"{box.where}: expected a class of {', '.join(rows)}, got {box.label!r}; "
                                      "correct it or extend data.classes")
             elif corners:
-                kept.append((corners, rows[box.label], box.ignore))
-        return Boxes.of(*zip(*kept, strict=True)) if kept else Boxes.of()
+                fitted.append((corners, rows[box.label], box.ignore))
+        return Boxes.of(*zip(*fitted, strict=True)) if fitted else Boxes.of()
 
     def _inside(self, where: str, corners: Corners, size: tuple[int, int]) -> Corners | None:
         """The box clipped to its image, or None if nothing of it may be kept."""
@@ -167,17 +167,17 @@ def clip(corners: Corners, size: tuple[int, int]) -> Corners:
 def numbers(values: object, count: int, where: str, problems: list[str]) -> tuple[float, ...] | None:
     """`count` finite numbers, or None and one more problem."""
     whole = isinstance(values, (list, tuple)) and len(values) == count
-    if not whole or any(isinstance(one, bool) or not isinstance(one, (int, float)) for one in values):
+    if not whole or any(isinstance(value, bool) or not isinstance(value, (int, float)) for value in values):
         problems.append(f"{where}: expected {count} numbers, got {values!r}; correct the box")
         return None
     try:
-        found = tuple(float(one) for one in values)
+        floats = tuple(float(value) for value in values)
     except OverflowError:
-        found = (math.inf,)
-    if not all(map(math.isfinite, found)):
+        floats = (math.inf,)
+    if not all(map(math.isfinite, floats)):
         problems.append(f"{where}: expected finite numbers, got {values!r}; correct the box")
         return None
-    return found
+    return floats
 
 
 def number(text: str) -> float | str:
@@ -229,7 +229,8 @@ def _sizes(root: Path, images: Sequence[SourceImage], problems: list[str]) -> di
         else:
             safe.append(image)
     sizes = {}
-    for image, (size, faults) in zip(safe, each(lambda one: upright_size(root / one.file_name), safe), strict=True):
+    read = each(upright_size, [root / image.file_name for image in safe])
+    for image, (size, faults) in zip(safe, read, strict=True):
         problems += faults
         if size is not None:
             sizes[image.id] = size
@@ -246,4 +247,4 @@ def _scaled(corners: Corners, size: tuple[int, int]) -> Corners:
 
 
 def _shown(corners: Corners) -> str:
-    return "[" + ", ".join(f"{one:.6g}" for one in corners) + "]"
+    return "[" + ", ".join(f"{coordinate:.6g}" for coordinate in corners) + "]"

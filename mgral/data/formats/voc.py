@@ -19,7 +19,7 @@ from mgral.files import writing
 FOLDERS = ("Annotations", "ImageSets/Main", "JPEGImages")
 
 
-def read(root: Path, pool: str, others: Sequence[str], problems: list[str], offset: float = 0.0) -> Source:
+def read(root: Path, pool: str, measured: Sequence[str], problems: list[str], offset: float = 0.0) -> Source:
     """Reads the splits' files; the layout may lie in the only sub-folder of `root` that has it.
 
     An image of the pool without XML is not annotated; one of the other splits is a fault.
@@ -28,7 +28,7 @@ def read(root: Path, pool: str, others: Sequence[str], problems: list[str], offs
     if root is None:
         return Source(Path(), {}, ())
     folder, files, images = Folder(root), _image_files(root / "JPEGImages", problems), []
-    for split in (pool, *others):
+    for split in (pool, *measured):
         for where, name in _names(root / "ImageSets" / "Main" / f"{split}.txt", problems):
             image = _image(folder, files, where, name, split, offset, problems)
             images += [image] if image else []
@@ -58,21 +58,23 @@ def write_voc(folder: Path, dataset: Dataset, splits: Mapping[str, Sequence[Imag
         if image_id in dataset.boxes:
             _write_text(folder / "Annotations" / f"{name}.xml", _xml(dataset, image_id, target.name, offset))
     for split, members in splits.items():
-        _write_text(folder / "ImageSets" / "Main" / f"{split}.txt", "".join(f"{names[one]}\n" for one in members))
+        lines = "".join(f"{names[image_id]}\n" for image_id in members)
+        _write_text(folder / "ImageSets" / "Main" / f"{split}.txt", lines)
 
 
 def _layout(root: Path, problems: list[str]) -> Path | None:
-    candidates = [one for one in (root, *sorted(root.iterdir())) if all((one / name).is_dir() for name in FOLDERS)]
+    candidates = [folder for folder in (root, *sorted(root.iterdir()))
+                  if all((folder / name).is_dir() for name in FOLDERS)]
     if root in candidates or len(candidates) == 1:
         return candidates[0]
-    got = "none" if not candidates else ", ".join(one.name for one in candidates)
+    got = "none" if not candidates else ", ".join(folder.name for folder in candidates)
     problems.append(f"{root}: expected {', '.join(FOLDERS)} in it or in one sub-folder, got {got}; check --data")
     return None
 
 
 def _image_files(folder: Path, problems: list[str]) -> dict[str, str]:
     files: dict[str, str] = {}
-    for path in sorted(one for one in folder.iterdir() if one.suffix.lower() in ENDINGS):
+    for path in sorted(entry for entry in folder.iterdir() if entry.suffix.lower() in ENDINGS):
         if path.stem in files:
             problems.append(f"{path}: expected one image a name, got {files[path.stem]} too; remove one")
         files[path.stem] = path.name

@@ -19,13 +19,13 @@ from mgral.data.formats.source import ENDINGS, Folder, Source, SourceBox, Source
 from mgral.files import writing
 
 
-def read(root: Path, pool: str, others: Sequence[str], problems: list[str]) -> Source:
+def read(root: Path, pool: str, measured: Sequence[str], problems: list[str]) -> Source:
     """Reads the splits' files; adds to `problems` whatever is wrong with their form."""
     path = root / "data.yaml"
     settings = _settings(path, problems)
     names = _class_names(path, settings.get("names"), problems) if settings else ()
     images, notes, folder = [], [], Folder(root)
-    for split in (pool, *others) if settings else ():
+    for split in (pool, *measured) if settings else ():
         bare = 0
         for where, file_name in _files(folder, settings, split, problems):
             boxes = _boxes(folder, file_name, names, problems)
@@ -100,18 +100,18 @@ def _files(folder: Folder, settings: Mapping[str, Any], split: str, problems: li
         problems.append(f"{path}: {split}: expected a folder or a list file, got {settings.get(split)!r}; "
                         "name the split in data.yaml or correct data.pool, data.reward, data.test")
         return []
-    found = []
+    files = []
     for place in places:
         inner = _below(folder, base, place)
         if inner is None:
             problems.append(f"{path}: {split}: expected a path inside {root}, got {base}/{place}; "
                             "write `path: .` and paths below it")
         elif (root / inner).is_dir():
-            found += [(f"{path}: {split}", one.relative_to(root).as_posix())
-                      for one in sorted((root / inner).rglob("*")) if one.suffix.lower() in ENDINGS]
+            files += [(f"{path}: {split}", image.relative_to(root).as_posix())
+                      for image in sorted((root / inner).rglob("*")) if image.suffix.lower() in ENDINGS]
         else:
-            found += _listed(root, base, inner, problems)
-    return found
+            files += _listed(root, base, inner, problems)
+    return files
 
 
 def _below(folder: Folder, base: str, place: str) -> str | None:
@@ -125,13 +125,13 @@ def _below(folder: Folder, base: str, place: str) -> str | None:
 
 def _listed(root: Path, base: str, inner: str, problems: list[str]) -> list[tuple[str, str]]:
     text = text_of(root / inner, "a folder of images or a list of them", problems)
-    found = []
+    files = []
     for line, name in enumerate((text or "").splitlines(), start=1):
         # Ultralytics takes `./` for the folder of the list and all else from `path`.
         folder = PurePosixPath(inner).parent if name.startswith("./") else PurePosixPath(base)
         if name.strip():
-            found.append((f"{root / inner}:{line}", str(folder / name.strip())))
-    return found
+            files.append((f"{root / inner}:{line}", str(folder / name.strip())))
+    return files
 
 
 def _boxes(folder: Folder, file_name: str, names: Sequence[str],

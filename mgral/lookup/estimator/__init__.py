@@ -22,5 +22,5 @@ def make_estimator(config: TableConfig, represent: Representation, seed: int) ->
     makers = {"inverse_distance": lambda: InverseDistance(config.neighbours, config.metric),
               "ridge": lambda: Ridge(config.metric),
               "gp": lambda: GaussianProcess(represent.names, config.metric),
-              "ensemble": lambda: Ensemble(represent.images, represent.names, config.members, seed, config.metric)}
+              "ensemble": lambda: Ensemble(represent.images, represent.names, seed, config.metric)}
     return makers[config.estimator]()

@@ -6,7 +6,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import Literal, Self
 
 import numpy as np
 from scipy.spatial.distance import pdist
@@ -47,9 +47,6 @@ class Estimator(ABC):
     `noise_variance` that of a standard record's measurement, as far as the estimator knows it.
     """
 
-    FOLDS: ClassVar[int | None] = None
-    """Most fits that `left_out` may cost; None is one a group."""
-
     def __init__(self, metric: Metric = "l2") -> None:
         self.metric = metric
 
@@ -62,19 +59,21 @@ class Estimator(ABC):
                 less.
         """
         self._hold(described, *_checked(described, rewards, noise))
-        self._learn()
+        self._learn(None)
         return self
 
     def add(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None) -> Self:
         """Learns m more records."""
-        self._extend(described, rewards, noise)
-        self._learn()
+        rewards, noise = _checked(described, rewards, noise)
+        self._hold(Described.joined([self.records, described]), np.concatenate([self.rewards, rewards]),
+                   np.concatenate([self.noise, noise]))
+        self._learn(len(described))
         return self
 
     def predict(self, queries: Described) -> Estimate:
         """Estimates M batches."""
         parts = [self._predict(queries[begin:begin + CHUNK]) for begin in range(0, max(len(queries), 1), CHUNK)]
-        return Estimate(*(np.concatenate([getattr(one, name) for one in parts]) for name in Estimate.__slots__))
+        return Estimate(*(np.concatenate([getattr(part, name) for part in parts]) for name in Estimate.__slots__))
 
     def left_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None,
                  groups: np.ndarray | None = None) -> LeftOut:
@@ -82,14 +81,8 @@ class Estimator(ABC):
 
         The estimator itself is left as it is.
         """
-        rewards, noise = _checked(described, rewards, noise)
-        value, deviation = np.empty(len(rewards)), np.empty(len(rewards))
-        for held in self._folds(np.arange(len(rewards)) if groups is None else groups):
-            student = copy.copy(self).fit(described[~held], rewards[~held], noise[~held])
-            estimate = student.predict(described[held])
-            value[held] = estimate.value
-            deviation[held] = np.sqrt(estimate.deviation**2 + student.noise_variance * noise[held])
-        return LeftOut(value, deviation)
+        groups = np.arange(len(rewards)) if groups is None else groups
+        return self._leave_out(described, *_checked(described, rewards, noise), groups)
 
     @property
     @abstractmethod
@@ -97,8 +90,11 @@ class Estimator(ABC):
         """Variance of a standard record's measurement; 0 if the deviation covers it already."""
 
     @abstractmethod
-    def _learn(self) -> None:
-        """Prepares what `_estimate` needs from `records`, `rewards` and `noise`; what was there is not changed."""
+    def _learn(self, added: int | None) -> None:
+        """Prepares what `_estimate` needs from `records`, `rewards` and `noise`; what was there is not changed.
+
+        `added` is how many of the last records are new to it, None to begin afresh.
+        """
 
     @abstractmethod
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,6 +102,21 @@ class Estimator(ABC):
 
         Those are of rounded sums: good for telling which records are near, while `_apart` is exact to the last digits.
         """
+
+    @abstractmethod
+    def _leave_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> LeftOut:
+        """What `left_out` gives: by `_refitted`, or a cheaper way of the estimator's own."""
+
+    def _refitted(self, described: Described, rewards: np.ndarray, noise: np.ndarray, groups: np.ndarray,
+                  most: int | None = None) -> LeftOut:
+        """Fits without each group, at most `most` times if that is given: then several are left out together."""
+        value, deviation = np.empty(len(rewards)), np.empty(len(rewards))
+        for held in folds(groups, most):
+            student = copy.copy(self).fit(described[~held], rewards[~held], noise[~held])
+            estimate = student.predict(described[held])
+            value[held] = estimate.value
+            deviation[held] = np.sqrt(estimate.deviation**2 + student.noise_variance * noise[held])
+        return LeftOut(value, deviation)
 
     def _hold(self, described: Described, rewards: np.ndarray, noise: np.ndarray) -> None:
         if len(described) < 3:
@@ -115,11 +126,6 @@ class Estimator(ABC):
         places = _placed(described.rows, self.metric)
         self.middle = places.mean(axis=0)
         self.places = places - self.middle
-
-    def _extend(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None) -> None:
-        rewards, noise = _checked(described, rewards, noise)
-        self._hold(Described.joined([self.records, described]), np.concatenate([self.rewards, rewards]),
-                   np.concatenate([self.noise, noise]))
 
     def _predict(self, queries: Described) -> Estimate:
         between = squared_distances(_placed(queries.rows, self.metric) - self.middle, self.places)
@@ -132,11 +138,12 @@ class Estimator(ABC):
         squares = ((places[:, None] - self.places[records]) ** 2).sum(axis=2)
         return np.sqrt(squares) if self.metric == "l2" else squares / 2
 
-    def _folds(self, groups: np.ndarray) -> Iterator[np.ndarray]:
-        """Masks (n,) of the records to leave out together: every group is in one of them, as a whole."""
-        number = np.unique(groups, return_inverse=True)[1]
-        folds = min(number.max() + 1, self.FOLDS or len(number))
-        yield from (number % folds == fold for fold in range(folds))
+
+def folds(groups: np.ndarray, most: int | None = None) -> Iterator[np.ndarray]:
+    """Masks (n,) of the records to leave out together: every group is in one of at most `most`, as a whole."""
+    number = np.unique(groups, return_inverse=True)[1]
+    count = min(number.max() + 1, most or len(number))
+    yield from (number % count == fold for fold in range(count))
 
 
 def block_scale(rows: np.ndarray, weights: np.ndarray, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:

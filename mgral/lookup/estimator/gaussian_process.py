@@ -10,7 +10,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 
 from mgral.lookup.described import Described
-from mgral.lookup.estimator.base import Estimator, LeftOut, Metric, block_scale, squared_distances
+from mgral.lookup.estimator.base import Estimator, LeftOut, Metric, block_scale, folds, squared_distances
 
 CONSTANT = 10.0
 """Prior variance of the mean reward, in variances of the records' rewards: as good as unknown."""
@@ -45,18 +45,17 @@ class GaussianProcess(Estimator):
     def noise_variance(self) -> float:
         return float(self.hyper[-1] * self.unit**2)
 
-    def left_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray | None = None,
-                 groups: np.ndarray | None = None) -> LeftOut:
-        """As for every estimator, but in closed form, with the hyperparameters of all records."""
+    def _leave_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> LeftOut:
+        """In closed form, with the hyperparameters of all records."""
         student = copy.copy(self).fit(described, rewards, noise)
         inverse = cho_solve((student.factor, True), np.eye(len(rewards)))
         error, variance = np.empty(len(rewards)), np.empty(len(rewards))
-        for held in self._folds(np.arange(len(rewards)) if groups is None else groups):
+        for held in folds(groups):
             apart = np.linalg.inv(inverse[np.ix_(held, held)])
             error[held], variance[held] = apart @ student.weights[held], np.diag(apart)
         return LeftOut(student.rewards - student.unit * error, student.unit * np.sqrt(variance))
 
-    def _learn(self) -> None:
+    def _learn(self, added: int | None) -> None:
         weights = 1 / self.noise / (1 / self.noise).sum()
         self.offset = weights @ self.rewards
         self.unit = np.sqrt(weights @ (self.rewards - self.offset) ** 2) or 1.0
@@ -103,7 +102,7 @@ def _matern(squares: np.ndarray, amplitude: float, length: float) -> tuple[np.nd
 def _most_likely(points: np.ndarray, block: np.ndarray, target: np.ndarray, noise: np.ndarray) -> np.ndarray:
     """The hyperparameters a², l, v_b …, s² of highest posterior density, for standardised rewards (n,)."""
     blocks = block.max() + 1
-    parts = [points[:, block == one] @ points[:, block == one].T for one in range(blocks)]
+    parts = [points[:, block == number] @ points[:, block == number].T for number in range(blocks)]
     squares = squared_distances(points, points)
     centre = np.log([TYPICAL["amplitude"], TYPICAL["scale"], *[TYPICAL["linear"]] * blocks, TYPICAL["noise"]])
 
@@ -115,10 +114,10 @@ def _most_likely(points: np.ndarray, block: np.ndarray, target: np.ndarray, nois
         factor = cholesky(covariance, lower=True)
         weights = cho_solve((factor, True), target)
         pull = np.outer(weights, weights) - cho_solve((factor, True), np.eye(len(target)))
-        slopes = [np.vdot(pull, one) for one in (smooth, by_length, *parts)] + [np.diag(pull) @ noise]
+        slopes = [np.vdot(pull, derivative) for derivative in (smooth, by_length, *parts)] + [np.diag(pull) @ noise]
         gradient = 0.5 * np.array(slopes) * [1, 1, *hyper[2:]] - (logs - centre)
         likelihood = -0.5 * target @ weights - np.log(np.diag(factor)).sum()
         return 0.5 * ((logs - centre) ** 2).sum() - likelihood, -gradient
 
-    bounds = [(one - REACH, one + REACH) for one in centre]
+    bounds = [(log - REACH, log + REACH) for log in centre]
     return np.exp(minimize(loss, centre, jac=True, method="L-BFGS-B", bounds=bounds).x)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgral.lookup.described import Described
-from mgral.lookup.estimator.base import Estimator, Metric
+from mgral.lookup.estimator.base import Estimator, LeftOut, Metric
 
 
 class InverseDistance(Estimator):
@@ -24,9 +24,12 @@ class InverseDistance(Estimator):
         super().__init__(metric)
         self.neighbours = neighbours
 
-    def _learn(self) -> None:
+    def _learn(self, added: int | None) -> None:
         """Keeps the records as they are, and counts how often the commonest row is among them."""
         self.repeats = int(np.unique(self.records.rows, axis=0, return_counts=True)[1].max())
+
+    def _leave_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> LeftOut:
+        return self._refitted(described, rewards, noise, groups)
 
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # as many more as may be tied with the last, so that of equal ones the first are taken
@@ -34,7 +37,7 @@ class InverseDistance(Estimator):
         order = np.sort(np.argpartition(between, most - 1, axis=1)[:, :most], axis=1)
         near = self._apart(queries.rows, order)
         closest = near.argsort(axis=1, kind="stable")
-        order, near = (np.take_along_axis(one, closest, axis=1) for one in (order, near))
+        order, near = (np.take_along_axis(array, closest, axis=1) for array in (order, near))
         hits = near == 0
         k = np.where(hits.any(axis=1), hits.sum(axis=1), min(self.neighbours, most))
         # relative to the nearest, 1/d can neither overflow nor divide by zero; hits weigh 1 each

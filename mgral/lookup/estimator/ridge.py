@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mgral.lookup.described import Described
-from mgral.lookup.estimator.base import Estimator
+from mgral.lookup.estimator.base import Estimator, LeftOut
 
 PENALTIES = np.logspace(-2, 6, 33)
 """Ridge penalties tried; the largest leaves little but the mean reward."""
@@ -19,7 +19,7 @@ class Ridge(Estimator):
     directions that no record has explored.
     """
 
-    def _learn(self) -> None:
+    def _learn(self, added: int | None) -> None:
         rows, values, weights, within = _merged(self.records.rows, self.rewards, 1 / self.noise)
         root, self.total = np.sqrt(weights), weights.sum()
         self.mean, self.offset = weights @ rows / self.total, weights @ values / self.total
@@ -41,6 +41,9 @@ class Ridge(Estimator):
         """The leave-one-out error of a standard record, in which whatever is not linear counts as noise."""
         return float(self.error)
 
+    def _leave_out(self, described: Described, rewards: np.ndarray, noise: np.ndarray, groups: np.ndarray) -> LeftOut:
+        return self._refitted(described, rewards, noise, groups)
+
     def _estimate(self, queries: Described, between: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         standard = (queries.rows - self.mean) / self.scale
         along = standard @ self.axes.T
@@ -51,7 +54,7 @@ class Ridge(Estimator):
 
 def _merged(rows: np.ndarray, rewards: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, ...]:
     """Distinct rows, their mean rewards and total weights; and the weighted squares within rows, summed."""
-    rows, which = np.unique(rows, axis=0, return_inverse=True)
-    total = np.bincount(which, weights)
-    values = np.bincount(which, weights * rewards) / total
-    return rows, values, total, weights @ (rewards - values[which]) ** 2
+    rows, group = np.unique(rows, axis=0, return_inverse=True)
+    total = np.bincount(group, weights)
+    values = np.bincount(group, weights * rewards) / total
+    return rows, values, total, weights @ (rewards - values[group]) ** 2

@@ -1,0 +1,1 @@
+"""One file a command: `add` declares it and its arguments."""

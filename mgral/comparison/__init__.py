@@ -1,0 +1,1 @@
+"""Semi-supervised methods against each other."""

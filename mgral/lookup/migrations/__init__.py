@@ -1,1 +1,0 @@
-"""The table's schema, one step a file in `versions`; run by `mgral.lookup.store.open_table`."""

@@ -1,0 +1,82 @@
+"""What the strategy `mgral` works with beyond a view of the pool: experiments, their table, and its settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mgral.config import SearchConfig, SemisupConfig, TableConfig
+from mgral.data.dataset import Boxes, ImageId
+from mgral.experiments import sources
+from mgral.experiments.runner import ExperimentRunner, Provenance
+from mgral.experiments.store import Table
+from mgral.files import read_json, write_json
+from mgral.fingerprint import fingerprint
+from mgral.pool.inspection import Inspection
+from mgral.pool.shortlist import shortlist
+from mgral.pool.statistics import uncertainty
+from mgral.progress import current
+from mgral.randomness import derived_seed
+from mgral.training.detectors import Detectors
+
+
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """`detector` names the cycle's detector among `detectors`, which was trained on the boxes of `labelled`. Rewards
+    are measured on the images of `reward` and on nothing else; `pool_truth` and `test` are there where true gains are
+    asked for, which nothing is chosen by. `splits` is the hash of the splits, `cache` the folder of what can be
+    computed again.
+    """
+
+    config: TableConfig
+    search: SearchConfig
+    semisup: SemisupConfig
+    detectors: Detectors
+    detector: str
+    table: Table
+    provenance: Provenance
+    budget: int
+    splits: str
+    labelled: Mapping[ImageId, Boxes]
+    reward: Mapping[ImageId, Boxes]
+    cache: Path
+    true_gains: int = 0
+    pool_truth: Mapping[ImageId, Boxes] | None = None
+    test: Mapping[ImageId, Boxes] | None = None
+
+    def seed(self, *purpose: str | int) -> int:
+        """A seed of its own for each purpose."""
+        return derived_seed(self.provenance.seed, *purpose)
+
+    def runner(self, inspection: Inspection, pool: Sequence[ImageId]) -> ExperimentRunner:
+        """Experiments of the source that the settings name, on batches of these images."""
+        if self.config.source == "semisupervised":
+            source = sources.semisupervised(self.detector, self.labelled, self.semisup)
+        else:
+            source = sources.student(self.detectors, self.detector, self.provenance.snapshot, self.labelled,
+                                     self.semisup, inspection, pool, self.config.pseudo_label)
+        return self._open(source, self.reward)
+
+    def true_runner(self) -> ExperimentRunner:
+        """Trainings with true labels, measured on the test split."""
+        return self._open(sources.truth(self.detector, self.labelled, self.semisup, self.pool_truth), self.test)
+
+    def looked_at(self, inspection: Inspection, pool: tuple[ImageId, ...],
+                  labelled: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
+        """The images of the pool that table and search look at: the shortlist, if there is to be one, made once."""
+        size = self.config.shortlist
+        if size is None or size >= len(pool):
+            return pool
+        seed = self.seed("shortlist")
+        name = fingerprint("shortlist", inspection.name, labelled, size, seed)
+        path = self.cache / "shortlists" / f"{name[:32]}.json"
+        if not path.exists():
+            rows = shortlist(inspection.embedding, inspection.rows(labelled), size, seed, uncertainty(inspection))
+            write_json(path, [inspection.ids[row] for row in rows])
+            current.get().note(f"{size:,} of {len(pool):,} images shortlisted.")
+        return tuple(read_json(path))
+
+    def _open(self, source: sources.Source, measured_on: Mapping[ImageId, Boxes]) -> ExperimentRunner:
+        return sources.open_runner(source, self.table, self.detectors, self.config, self.splits, measured_on,
+                                   self.provenance, self.detectors.store, self.cache / "experiments")

@@ -1,0 +1,124 @@
+"""The choice of a batch: any query strategy, with the experiments and pictures of those that have some."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+
+import numpy as np
+
+from mgral import strategies
+from mgral.experiments.processes import warm_up
+from mgral.experiments.runner import Provenance
+from mgral.experiments.store import Table, open_table
+from mgral.files import write_json
+from mgral.pool.inspection import Inspection
+from mgral.randomness import derived_seed
+from mgral.report.search import draw_search, draw_table, write_search
+from mgral.search.setup import Setup
+from mgral.search.strategy import Outcome
+from mgral.strategies import Need, PoolView, Selection, Strategy
+from mgral.study.results import Choice, SearchResult, TableResult
+from mgral.study.snapshot import labelled
+from tasks.detector import Inspected, Trained
+from tasks.engine import flow_run_id, step
+from tasks.experiments import ExperimentLog, kept
+from tasks.opened import Job, Study, open_study
+from tasks.runs import cycle_run, open_tracker
+from tasks.tracking import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The batch, and what a strategy with a table found out besides."""
+
+    choice: Choice
+    table: TableResult | None = None
+    search: SearchResult | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def start_processes(job: Job) -> None:
+    """Starts loading what experiments need, in a process of its own, for a strategy that runs some."""
+    if Need.EXPERIMENTS in strategies.get(job.strategy).needs and job.config.table.at_once != 1:
+        warm_up()
+
+
+@step("choose batch")
+def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
+    """Lets the study's strategy choose; every experiment that it runs on the way is logged as it ends."""
+    study, strategy, begun = open_study(job), strategies.get(job.strategy), time.monotonic()
+    rng = np.random.default_rng(derived_seed(job.seed, strategy.name, job.cycle))
+    with ExitStack() as opened:
+        view, log = _view(job, study, strategy, trained, inspected, opened)
+        selection = kept(strategies.choose(strategy, view, job.config.study.budget, rng), log)
+    seconds = {"choose": time.monotonic() - begun}
+    choice = _choice(selection)
+    if not isinstance(selection.outcome, Outcome):
+        return Chosen(choice, seconds=seconds)
+    return _with_outcome(job, trained, choice, selection.outcome)
+
+
+def _view(job: Job, study: Study, strategy: Strategy, trained: Trained, inspected: Inspected,
+          opened: ExitStack) -> tuple[PoolView, ExperimentLog | None]:
+    """What the strategy is shown: the truth and experiments only if it needs them."""
+    seen = Inspection.load(inspected.path)
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    known = tuple(image_id for image_id in seen.ids if image_id in boxes)
+    pool = tuple(image_id for image_id in seen.ids if image_id not in boxes)
+    truth = study.dataset.boxes if Need.TRUTH in strategy.needs else None
+    view = PoolView(pool, known, seen, study.dataset.classes, truth)
+    if Need.EXPERIMENTS not in strategy.needs:
+        return view, None
+    table = opened.enter_context(open_table(study.table_url))
+    setup = _setup(job, study, trained, table, boxes, pool)
+    log = opened.enter_context(ExperimentLog(job, study, table, cycle_run(job, open_tracker(job), trained.snapshot)))
+    return PoolView(pool, known, seen, study.dataset.classes, truth, setup), log
+
+
+def _setup(job: Job, study: Study, trained: Trained, table: Table, boxes: Mapping, pool: tuple[str, ...]) -> Setup:
+    config, splits = job.config, study.splits
+    provenance = Provenance(config.study.name, job.strategy, job.cycle, trained.snapshot, job.seed, flow_run_id())
+    simulated = bool(config.study.true_gains)
+    return Setup(config.table, config.search, config.semisup, study.detectors, trained.fingerprint, table, provenance,
+                 config.study.budget, study.splits_hash, boxes, study.truth(splits.reward), study.workspace.cache,
+                 config.study.true_gains, study.truth(pool) if simulated else None,
+                 study.truth(splits.test) if simulated else None)
+
+
+def _choice(selection: Selection) -> Choice:
+    order = sorted(range(len(selection.ids)), key=selection.ids.__getitem__)
+    return Choice(*(tuple(values[row] for row in order) if isinstance(values, tuple) else values for values in (
+        selection.ids, selection.origin, selection.scores, selection.reasons)))
+
+
+def _with_outcome(job: Job, trained: Trained, choice: Choice, outcome: Outcome) -> Chosen:
+    """Draws table and search beside the batch and in the cycle's MLflow run."""
+    table, found = outcome.table, outcome.search
+    folder, reward = job.workspace.cycle(job.strategy, job.cycle), job.config.table.reward
+    controls = {} if found is None else {name: control.value for name, control in found.controls.items()}
+    iterations = () if found is None else found.iterations
+    draw_table(folder / "table.png", table.measured, table.estimated, table.deviation, reward, str(table.quality))
+    write_search(folder / "search.csv", iterations)
+    draw_search(folder / "search.png", iterations, reward, found and found.value, controls)
+    write_json(folder / "controls.json", {} if found is None else {
+        name: asdict(control) for name, control in found.controls.items()})
+    run = cycle_run(job, open_tracker(job), trained.snapshot)
+    run.metrics({f"table/{name}": value for name, value in table.figures().items()})
+    _track_iterations(run, iterations)
+    for name in ("table.png", "search.png", "controls.json"):
+        run.artifact(folder / name)
+    quality = table.quality
+    worth = TableResult(len(table.fingerprints) + (found.fallbacks if found else 0), quality.loo_r2, quality.spearman,
+                        quality.reliable, table.verdict)
+    seconds = {"experiments": table.seconds, **(found.seconds if found else {})}
+    return Chosen(choice, worth, found and SearchResult(found.value, found.estimate, found.deviation, found.checked,
+                                                        found.fallbacks, controls), seconds)
+
+
+def _track_iterations(run: Run, iterations: tuple) -> None:
+    figures = ("mean", "best", "baseline", "entropy", "gradient_norm")
+    run.curve([(iteration.iteration, {f"search/{name}": getattr(iteration, name) for name in figures})
+               for iteration in iterations])

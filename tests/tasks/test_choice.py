@@ -1,0 +1,281 @@
+"""A cycle's choice by MGRAL under every source: what is run, what is learned, what is said, and what is tracked."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import mlflow
+import numpy as np
+import pytest
+
+from mgral.config import Config
+from mgral.errors import MgralError
+from mgral.experiments.store import open_table
+from mgral.lookup.quality import Quality
+from mgral.pool.shortlist import shortlist
+from mgral.pool.statistics import uncertainty
+from mgral.randomness import derived_seed
+from mgral.search import strategy as searching
+from mgral.strategies import chosen, get
+from tasks.choice import _view, choose_batch
+from tasks.detector import inspect_pool, train_detector
+from tasks.experiments import kept
+from tasks.opened import Job, open_study
+from tasks.prepare import prepare_data
+from tasks.runs import open_tracker
+
+SMALL = {
+    "data": {"labelled": 16, "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+    "detector": {"image_size": 32}, "training": {"steps": 6, "batch_size": 4},
+    "semisup": {"steps": 4, "labelled_per_step": 2, "unlabelled_per_step": 2},
+    "search": {"iterations": 12, "check": False, "agent": {"batches_per_iteration": 4}},
+    "study": {"name": "small", "budget": 6, "cycles": 2}}
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    return tmp_path_factory.mktemp("tables")
+
+
+@pytest.fixture
+def progress(heard):
+    return heard
+
+
+def job(workdir: Path, strategy: str = "mgral", search: dict | None = None, true_gains: int = 0, **table) -> Job:
+    settings = {"records": 5, "repeats": 2, "at_once": 1, "source": "semisupervised", "fallback_cap": 0, **table}
+    config = Config.model_validate({**SMALL, "table": settings, "search": {**SMALL["search"], **(search or {})},
+                                    "study": SMALL["study"] | {"true_gains": true_gains}})
+    return Job(config, workdir, None, strategy, 1, 0)
+
+
+@dataclass
+class Opened:
+    """The first cycle of a job up to its choice, and what the strategy is shown."""
+
+    job: Job
+    trained: object
+    inspected: object
+    view: object
+
+
+@pytest.fixture
+def opened():
+    """A function that opens a job; what it opened is closed at the end of the test."""
+    with ExitStack() as stack:
+        def open_job(wanted: Job) -> Opened:
+            prepare_data(wanted)
+            trained = train_detector(wanted, 0)
+            inspected = inspect_pool(wanted, trained)
+            view, _ = _view(wanted, open_study(wanted), get(wanted.strategy), trained, inspected, stack)
+            return Opened(wanted, trained, inspected, view)
+
+        yield open_job
+
+
+def fitted(opened: Opened):
+    return kept(searching.fit(opened.view), None)
+
+
+def test_a_table_is_filled_once_and_says_what_it_is_worth(workdir, opened, progress):
+    one = opened(job(workdir))
+    first, again = fitted(one), fitted(one)
+    assert [record.repeat for record in first.records] == [0] * 5 + [1] * 2
+    assert (first.summary.new, again.summary.reused, again.summary.new) == (7, 7, 0)
+    assert again.summary.verdict == first.summary.verdict
+    assert "The reward varies by " in first.summary.verdict
+    assert "(2 batches repeated)" in first.summary.verdict
+    assert first.summary.figures()["records"] == 7
+    assert first.records[5].figures != first.records[0].figures
+
+
+def test_the_less_promising_half_stops_at_a_rung(workdir, opened, progress):
+    progress.expect({"experiment": 7})
+    records = fitted(opened(job(workdir, measurements=2, rungs=(1,)))).records
+    short, whole = ([record for record in records if record.steps == steps] for steps in (2, 4))
+    assert (len(short), len(whole)) == (2, 5)
+    paused = {record.image_ids: record.figures["balanced_loss"] for record in short}
+    went_on = {record.image_ids: record.curve[0]["balanced_loss"] for record in whole if record.repeat == 0}
+    assert min(paused.values()) >= max(went_on.values())
+    assert not list((workdir / "runs/cache/experiments").glob("*.pth")), "no checkpoint is left behind"
+    assert progress.remaining()[0] == 0
+
+
+def test_a_student_learns_the_batch_as_the_detector_of_all_labels_sees_it(workdir, opened, progress):
+    one = opened(job(workdir, source="student", pseudo_label=0.01))
+    found = fitted(one)
+    setup, seen = found.runner.setup, one.view.inspection
+    assert len(setup.labelled) == 8
+    assert (setup.config.method, setup.config.labelled_per_step) == ("supervised", 4)
+    image = found.pool[0]
+    assert (setup.given[image].xyxy == seen.detections[seen.row[image]].above(0.01).xyxy).all()
+    assert {record.labelled for record in found.records} == {8}
+    assert found.summary.scope != fitted(opened(job(workdir))).summary.scope
+
+
+def test_true_gains_are_set_beside_the_estimates_of_batches_that_are_no_records(workdir, opened, progress):
+    found = fitted(opened(job(workdir, true_gains=4)))
+    assert "between estimate and true gain in mAP on the test split, 4 held-out batches" in found.summary.verdict
+    with open_table(f"sqlite:///{workdir / 'runs/table.db'}") as table:
+        gains = table.records(origin="truth")
+    assert len(gains) == 4
+    assert not {record.image_ids for record in gains} & {record.image_ids for record in found.records}
+    assert {record.steps for record in gains} == {16}
+
+
+def test_too_few_experiments_are_one_clear_line(workdir, opened, progress, monkeypatch):
+    monkeypatch.setattr(searching, "FEWEST", 6)
+    with pytest.raises(MgralError, match="expected at least 6 experiments to learn from, got 7: the others did not fit "
+                                         "into memory, see above; lower table.at_once or detector.image_size"):
+        fitted(opened(job(workdir)))
+
+
+def test_table_and_search_see_the_shortlist_which_is_made_once(workdir, opened, progress):
+    one = opened(job(workdir, shortlist=20))
+    view, setup, lines = one.view, one.view.setup, len(progress.notes)
+    pool = setup.looked_at(view.inspection, view.pool, view.labelled)
+    assert setup.looked_at(view.inspection, view.pool, view.labelled) == pool
+    said = [line for line in progress.notes[lines:] if "shortlisted" in line]
+    assert said == ["[mgral 1/2] 20 of 40 images shortlisted."]
+    rows = shortlist(view.inspection.embedding, view.inspection.rows(view.labelled), 20, derived_seed(0, "shortlist"),
+                     uncertainty(view.inspection))
+    assert pool == tuple(view.inspection.ids[row] for row in rows)
+    found = fitted(one)
+    assert found.pool == pool
+    assert {image for record in found.records for image in record.image_ids} <= {*pool}
+    whole = opened(job(workdir, shortlist=1000)).view
+    assert whole.setup.looked_at(whole.inspection, whole.pool, whole.labelled) == whole.pool
+
+
+def test_a_strategy_without_experiments_chooses_from_the_whole_pool(workdir, opened, progress):
+    wanted = job(workdir, "balanced_entropy", shortlist=6)
+    one = opened(wanted)
+    assert one.view.setup is None
+    found = choose_batch(wanted, one.trained, one.inspected)
+    rng = np.random.default_rng(derived_seed(0, "balanced_entropy", 1))
+    expected = chosen(get("balanced_entropy"), one.view, 6, rng)
+    assert found.choice.ids == tuple(sorted(expected.ids))
+    reasons = dict(zip(expected.ids, expected.reasons, strict=True))
+    assert found.choice.reasons == tuple(reasons[image_id] for image_id in found.choice.ids)
+    assert (found.table, found.search, set(found.seconds)) == (None, None, {"choose"})
+
+
+def test_only_a_strategy_that_needs_it_is_shown_the_truth(workdir, opened, progress):
+    assert opened(job(workdir, "rare_first")).view.truth is not None
+    assert opened(job(workdir, "coreset")).view.truth is None
+
+
+@pytest.fixture
+def condemned(monkeypatch):
+    """Every table is declared unfit to guide a search."""
+    monkeypatch.setattr(Quality, "reliable", property(lambda quality: False))
+
+
+def test_where_the_table_cannot_guide_a_search_the_batch_is_that_of_the_heuristic(workdir, opened, progress, condemned):
+    one = opened(job(workdir))
+    progress.expect({"search": 12})
+    before = len(open_table_records(workdir))
+    found = choose_batch(one.job, one.trained, one.inspected)
+    rng = np.random.default_rng(derived_seed(0, "balanced_entropy", 1))
+    assert found.choice.ids == tuple(sorted(chosen(get("balanced_entropy"), one.view, 6, rng).ids))
+    assert found.choice.origin == "balanced_entropy, as the table cannot guide a search"
+    assert (found.search, found.table.reliable, found.table.records) == (None, False, 7)
+    assert progress.remaining() == (0, True)
+    assert len(open_table_records(workdir)) == before, "no experiment may be run"
+    folder = one.job.workspace.cycle("mgral", 1)
+    assert (folder / "search.csv").read_text().splitlines() == [
+        "iteration,mean,best,baseline,entropy,gradient_norm,best_so_far"]
+    assert (folder / "search.png").stat().st_size > 0
+
+
+def open_table_records(workdir):
+    with open_table(f"sqlite:///{workdir / 'runs/table.db'}") as table:
+        return table.records()
+
+
+@pytest.fixture
+def searched(workdir, opened, progress):
+    """A search of any table, with its check."""
+    wanted = job(workdir, search={"trust": "always", "check": True})
+    one = opened(wanted)
+    progress.expect({"search": 12, "experiment": 8})
+    return one, choose_batch(wanted, one.trained, one.inspected), progress
+
+
+def test_a_search_is_checked_and_set_beside_its_controls(searched, workdir):
+    one, found, progress = searched
+    assert set(found.search.controls) == {"swap", "cross_entropy", "balanced_entropy", "best_record", "random"}
+    checks = [record for record in open_table_records(workdir) if record.origin == "check"]
+    assert [record.reward("balanced_loss") for record in checks] == [found.search.checked]
+    assert progress.remaining()[0] == 0
+    again = choose_batch(one.job, one.trained, one.inspected)
+    assert (again.choice, again.search) == (found.choice, found.search)
+
+
+def test_every_experiment_is_a_run_that_the_table_knows(searched, workdir):
+    one, *_ = searched
+    tracker = open_tracker(one.job)
+    runs = mlflow.MlflowClient(tracker.uri).search_runs([tracker.experiment], "tags.`mgral.kind` = 'experiment'",
+                                                        max_results=1000)
+    scope = next(record.scope for record in open_table_records(workdir) if record.origin == "check")
+    known = {record.mlflow_run_id: record for record in open_table_records(workdir)
+             if record.scope == scope and record.mlflow_run_id}
+    assert len(known) >= 8
+    for run in (run for run in runs if run.info.run_id in known):
+        record = known.pop(run.info.run_id)
+        assert (run.data.params["semisup.method"], run.data.params["semisup.steps"]) == ("mean_teacher", "4")
+        images = open_study(one.job).dataset.images
+        assert images[record.image_ids[0]].file_name in run.data.tags["mlflow.note.content"]
+        assert run.data.metrics["measured/map"] == record.figures["map"]
+        assert run.data.metrics["reward"] == record.reward("balanced_loss")
+    assert known == {}
+
+
+def test_a_record_that_a_killed_process_did_not_log_is_logged_later(searched, workdir):
+    one, *_ = searched
+    with open_table(f"sqlite:///{workdir / 'runs/table.db'}") as table:
+        fallback = next(record for record in table.records() if record.origin == "check")
+        lost = replace(fallback, fingerprint="lost", mlflow_run_id=None, id=None, created_at=None)
+        table.add(lost)
+        assert [record.fingerprint for record in table.untracked(fallback.scope)] == ["lost"]
+        choose_batch(one.job, one.trained, one.inspected)
+        assert table.untracked(fallback.scope) == []
+
+
+def outcome(checked):
+    return searching.SearchOutcome(("far",), "greedy", 1.0, 1.0, 0.1, checked, {}, 0)
+
+
+@pytest.mark.parametrize(("checked", "fallbacks", "taken"), [
+    (0.7, [], "far"), (0.5, [], "good"), (0.5, [(("asked",), 0.65)], "asked"), (0.7, [(("far",), 0.7)], "far")])
+def test_a_record_is_taken_where_it_was_measured_to_be_worth_more_than_the_check(checked, fallbacks, taken):
+    from mgral.search.run import RECORD, after_check
+
+    aggregated = SimpleNamespace(batches=(("bad",), ("good",), ("fair",), ("fair",)), groups=np.array([0, 1, 2, 2]),
+                                 rewards=np.array([0.0, 0.6, 0.1, 0.9]))
+    found = after_check(outcome(checked), aggregated, fallbacks)
+    assert found.ids == (taken,)
+    assert found.origin == ("greedy" if taken == "far" else RECORD)
+    assert (found.value, found.checked) == (1.0, checked)
+
+
+def test_a_search_that_was_interrupted_goes_on(workdir, opened, progress, monkeypatch):
+    """Killed after its checkpoint, it ends as one never interrupted."""
+    from mgral.search import run as running
+
+    monkeypatch.setattr(running, "CHECKPOINT_EVERY", 5)
+    wanted = job(workdir, search={"trust": "always", "iterations": 13})
+    one = opened(wanted)
+    undisturbed = choose_batch(wanted, one.trained, one.inspected)
+    (receipt,) = [path for path in (workdir / "runs/cache/searches").glob("*.json")
+                  if len(running._read(path).iterations) == 13]
+    receipt.unlink()
+    assert receipt.with_suffix(".pt").exists()
+    progress.expect({"search": 13})
+    again = choose_batch(wanted, one.trained, one.inspected)
+    assert again.choice == undisturbed.choice
+    assert again.search == undisturbed.search
+    assert progress.remaining() == (0, True)
