@@ -1,6 +1,5 @@
 """Each fault of a data set is found, named and explained; all of them at once."""
 
-import json
 import os
 
 import numpy as np
@@ -10,27 +9,8 @@ from PIL import Image
 from mgral.config import DataConfig
 from mgral.data.formats import load_dataset
 from mgral.errors import DataError
-from tests.small_data import coco_content, save_image, write_coco_set, write_voc_set, write_yolo_set
-
-COCO, VOC, YOLO = (DataConfig(format=name) for name in ("coco", "voc", "yolo"))
-SETS = {"coco": write_coco_set, "voc": write_voc_set, "yolo": write_yolo_set}
-
-
-@pytest.fixture(params=SETS)
-def any_set(request, tmp_path):
-    return DataConfig(format=request.param), SETS[request.param](tmp_path / "set")
-
-
-def problems(config, root):
-    with pytest.raises(DataError) as caught:
-        load_dataset(config, root)
-    return caught.value.problems
-
-
-def edit(root, split, change):
-    content = coco_content(split)
-    change(content)
-    (root / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
+from tests.data.sets import COCO, VOC, YOLO, edit, problems
+from tests.small_data import save_image, write_coco_set, write_voc_set, write_yolo_set
 
 
 def test_all_problems_at_once(tmp_path):
