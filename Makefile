@@ -16,7 +16,7 @@ demo: setup
 test: setup
 	lint-imports
 	ruff check .
-	pytest
+	pytest -n 2 --dist loadfile
 
 setup: .venv/ready
 

@@ -1,1 +1,1 @@
-"""The lookup table (MGRAL, section III-F): which experiments are run, how they are kept, what they say of a batch."""
+"""The lookup table (MGRAL, section III-F): which batches are measured, how one is described and valued."""

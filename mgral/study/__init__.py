@@ -1,1 +1,1 @@
-"""A study on disk: its folders, its versions of the labelled set, its fingerprints and its results."""
+"""A study on disk: its folders, its stages, its versions of the labelled set and its results."""

@@ -72,8 +72,8 @@ def copy_of_project(folder: Path) -> Path:
 def command(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess:
     """`python -m WORDS` as someone gives it in `folder`, who has set nothing of Prefect's."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
-    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment | more, capture_output=True,
-                          text=True, timeout=600, check=False)
+    return subprocess.run([sys.executable, "-m", *words], cwd=folder, env=environment | {"COLUMNS": "400"} | more,
+                          capture_output=True, text=True, timeout=600, check=False)
 
 
 def free_port() -> int:

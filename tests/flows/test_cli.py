@@ -119,7 +119,7 @@ def test_what_a_person_corrected_is_never_overwritten(quick, tmp_path):
     imported = (folder / "1/annotations.json").read_bytes()
     snapshot = (folder / "1/snapshot.json").read_bytes()
     assert imported != (quick.workdir / "runs/quick/seed-0/mgral/1/annotations.json").read_bytes()
-    for cycle in ("2", "1", "2"):
+    for cycle in ("2", "1"):
         said = mgral("cycle", *where, cycle)
         assert said.returncode == 0, said.stderr
         assert (folder / "1/annotations.json").read_bytes() == imported
