@@ -102,7 +102,9 @@ def _start_all(listener: socket.socket, address: str, environment: Mapping[str, 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **settings, "PREFECT_HOME": str(ROOT / ".prefect"), "MGRAL_ROOT": str(ROOT),
-            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1"}
+            "PREFECT_SERVER_ANALYTICS_ENABLED": "false", "DO_NOT_TRACK": "1",
+            # else `--watch` shows states only, and no line of the log
+            "PREFECT_SERVER_LOGS_STREAM_OUT_ENABLED": "true", "PREFECT_SERVER_LOGS_STREAM_PUBLISHING_ENABLED": "true"}
 
 
 def _start(name: str, command: Sequence[str], environment: Mapping[str, str],
