@@ -141,3 +141,20 @@ def test_more_cycles_need_other_stages(project, done):
     assert said.returncode == 2
     assert said.stderr.splitlines()[-1] == ("mgral: dvc.yaml: expected the stages of params.yaml, got others; type "
                                             "`mgral dvc` to write them anew")
+
+
+def test_an_import_is_what_dvc_knows(project, done):
+    """`dvc repro` neither runs the cycle again nor checks its old boxes out; what was built on them is made anew."""
+    annotations = project / MGRAL / "annotations.json"
+    content = json.loads(annotations.read_text())
+    image = content["images"][0]
+    content["annotations"].append({"id": 999, "image_id": image["id"], "category_id": content["categories"][0]["id"],
+                                   "bbox": [1, 1, 9, 9], "area": 81, "iscrowd": 0})
+    (project / "corrected.json").write_text(json.dumps(content))
+    mgral(project, "import", "corrected.json")
+    imported = annotations.read_bytes()
+    said = dvc(project, "repro")
+    assert "Stage 'mgral-1' didn't change, skipping" in said
+    assert "Running stage 'report'" in said
+    assert annotations.read_bytes() == imported
+    assert len(json.loads(imported)["annotations"]) == len(content["annotations"])
