@@ -26,7 +26,7 @@ from stage import staged
 
 from mgral import strategies
 from mgral.config import AgentConfig, SearchConfig
-from mgral.experiments.record import Batch
+from mgral.data.dataset import Batch
 from mgral.lookup.aggregation import aggregate
 from mgral.params import read_config
 from mgral.search.run import SearchOutcome, after_check

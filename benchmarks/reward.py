@@ -29,7 +29,8 @@ from reward_records import HELD_OUT, MEASUREMENTS, RECORDS, Series, series
 from stage import staged
 
 from mgral.config import TableConfig
-from mgral.experiments.record import Batch, Record, signed
+from mgral.data.dataset import Batch
+from mgral.experiments.record import Record, signed
 from mgral.experiments.runner import better_half
 from mgral.lookup.aggregation import aggregate
 from mgral.lookup.estimator import make_estimator

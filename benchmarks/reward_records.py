@@ -21,7 +21,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from harness import hardware, print_line, study_parser
 from stage import staged
 
-from mgral.experiments.record import Batch, Failure, Origin, Record
+from mgral.data.dataset import Batch
+from mgral.experiments.record import Failure, Origin, Record
 from mgral.experiments.runner import ExperimentRunner
 from mgral.lookup.design import design_batches
 from mgral.params import read_config

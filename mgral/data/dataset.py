@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from mgral.files import canonical_json
 
 ImageId = str
 """Names an image everywhere: COCO's image id as text, or the path without its ending for VOC and YOLO."""
+Batch = tuple[ImageId, ...]
+"""Images to annotate together: distinct ids, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +88,8 @@ def dataset_hash(dataset: Dataset) -> str:
         if boxes is not None:
             digest.update(boxes.xyxy.tobytes() + boxes.labels.tobytes() + boxes.ignore.tobytes())
     return digest.hexdigest()
+
+
+def batch_of(ids: Sequence[ImageId], rows: np.ndarray) -> Batch:
+    """The batch of these rows of sorted ids."""
+    return tuple(ids[row] for row in np.sort(rows))

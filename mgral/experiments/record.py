@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch
 
 Origin = Literal["design", "fallback", "check", "truth"]
-Batch = tuple[ImageId, ...]
 LOSSES = ("loss", "balanced_loss")
 """Figures of which less is better."""
 

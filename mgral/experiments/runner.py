@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch, ImageId
 from mgral.errors import MemoryFault
 from mgral.experiments.experiment import Outcome
 from mgral.experiments.processes import ExperimentSetup, Planned, run_all
-from mgral.experiments.record import Batch, Failure, Origin, Record
+from mgral.experiments.record import Failure, Origin, Record
 from mgral.experiments.store import Table
 from mgral.fingerprint import code_version, fingerprint
 from mgral.progress import current

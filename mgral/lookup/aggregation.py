@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.experiments.record import Batch, Record, signed
+from mgral.data.dataset import Batch
+from mgral.experiments.record import Record, signed
 
 FEWEST = 3
 """Whole trainings from which the end of a stopped one can be predicted."""

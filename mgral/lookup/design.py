@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch, ImageId, batch_of
 from mgral.pool.inspection import Inspection
 from mgral.pool.neighbours import clusters
 from mgral.pool.statistics import class_mass, image_entropy, principal
@@ -17,8 +17,6 @@ AXES = 8
 """Principal components in which images are near or far."""
 CELLS = 10
 """Clusters of the pool that batches are skewed by."""
-
-Batch = tuple[ImageId, ...]
 
 
 def design_batches(design: str, records: int, inspection: Inspection, pool: Sequence[ImageId],
@@ -37,16 +35,12 @@ def design_batches(design: str, records: int, inspection: Inspection, pool: Sequ
         raise ValueError(f"expected a budget of 1 to {len(pool)} images, got {budget}")
     ids, rng = sorted(pool), np.random.default_rng(seed)
     if design == "random":
-        return [_batch(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(records)]
+        return [batch_of(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(records)]
     if not labelled:
         raise ValueError("expected labelled images for the design spread, got none")
     designer = _Designer(inspection, ids, sorted(labelled), budget, seed)
     makers = list(KINDS.values())
-    return [_batch(ids, makers[turn % len(makers)](designer, rng, turn < len(makers))) for turn in range(records)]
-
-
-def _batch(ids: Sequence[ImageId], rows: np.ndarray) -> Batch:
-    return tuple(ids[row] for row in np.sort(rows))
+    return [batch_of(ids, makers[turn % len(makers)](designer, rng, turn < len(makers))) for turn in range(records)]
 
 
 class _Designer:

@@ -6,12 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch
 from mgral.errors import StateError
 from mgral.lookup.described import Described
 from mgral.lookup.estimator import Estimate, Estimator
-
-Batch = tuple[ImageId, ...]
 
 
 class TableReward:

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.config import TableConfig
 from mgral.experiments.record import Record
-from mgral.lookup.aggregation import Noise, aggregate, noise_of
+from mgral.lookup.aggregation import AggregatedRewards, Noise, noise_of
+from mgral.lookup.described import Described
 from mgral.lookup.estimator import Estimator
 from mgral.lookup.quality import Quality, leave_one_out
-from mgral.lookup.representation import Representation
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,13 +51,14 @@ class TableSummary:
         return figures if self.true_spearman is None else figures | {"spearman_true": self.true_spearman}
 
 
-def assess(records: Sequence[Record], config: TableConfig, represent: Representation, unfitted: Estimator, scope: str,
-           reused: int, new: int) -> TableSummary:
-    """Judges a table by how well its records predict one another; the estimator stays as it is."""
-    aggregated = aggregate(records, config.reward)
-    left = leave_one_out(unfitted, represent(aggregated.batches), aggregated.rewards, aggregated.noise,
-                         aggregated.groups)
+def assess(records: Sequence[Record], reward: str, aggregated: AggregatedRewards, described: Described,
+           unfitted: Estimator, scope: str, reused: int, new: int) -> TableSummary:
+    """Judges a table by how well its records predict one another; the estimator stays as it is.
+
+    `aggregated` is what the records say together, `described` its batches.
+    """
+    left = leave_one_out(unfitted, described, aggregated.rewards, aggregated.noise, aggregated.groups)
     quality = Quality.of(aggregated.rewards, left, aggregated.noise, aggregated.groups)
     return TableSummary(scope, tuple(record.fingerprint for record in records), reused, new, quality,
                         aggregated.rewards, left.value, left.deviation, sum(record.seconds for record in records),
-                        noise_of(records, config.reward))
+                        noise_of(records, reward))

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from mgral.config import AgentConfig
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch, ImageId
 from mgral.errors import StateError
 from mgral.files import canonical_json, sha256
 from mgral.search.gradient import advantages, entropy, log_prob, loss, sample_batches, standardised
-from mgral.search.optimiser import Batch, Candidate, Objective, Optimiser
+from mgral.search.optimiser import Candidate, Objective, Optimiser
 from mgral.search.policy import Policy
 
 MEMORY = 32

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch, ImageId, batch_of
 from mgral.search.cross_entropy import CrossEntropy
-from mgral.search.optimiser import Batch, Candidate, Objective, batch_of
+from mgral.search.optimiser import Candidate, Objective
 from mgral.search.swap import Swap
 
 RANDOM = 64

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
-from mgral.search.optimiser import Budgeted, Candidate, Objective, Optimiser, batch_of
+from mgral.data.dataset import ImageId, batch_of
+from mgral.search.optimiser import Budgeted, Candidate, Objective, Optimiser
 
 GENERATIONS = 20
 """Generations that the queries are shared among."""

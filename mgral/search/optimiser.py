@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
+from mgral.data.dataset import Batch, ImageId
 
-Batch = tuple[ImageId, ...]
 Objective = Callable[[list[Batch]], np.ndarray]
 """Values a list of M batches, (M,); a query is one batch valued."""
 
@@ -54,8 +53,3 @@ class Budgeted:
         if values[row] > self.value:
             self.best, self.value = batches[row], float(values[row])
         return values
-
-
-def batch_of(ids: Sequence[ImageId], rows: np.ndarray) -> Batch:
-    """The batch of these rows of sorted ids."""
-    return tuple(ids[row] for row in np.sort(rows))

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from mgral.experiments.record import Batch, Record
+from mgral.data.dataset import Batch
+from mgral.experiments.record import Record
 from mgral.experiments.runner import ExperimentRunner
 from mgral.files import read_json, write_json, writing
 from mgral.fingerprint import fingerprint

@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mgral.data.dataset import Batch
 from mgral.errors import TableError
 from mgral.experiments.experiment import measured_at
-from mgral.experiments.record import Batch, Failure, Record
+from mgral.experiments.record import Failure, Record
 from mgral.experiments.runner import ExperimentRunner, fill
 from mgral.lookup.aggregation import aggregate
 from mgral.lookup.design import design_batches
@@ -66,9 +67,10 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
         raise TableError(f"expected at least {FEWEST} experiments to learn from, got {len(records)}: the others did "
                          "not fit into memory, see above; lower table.at_once or detector.image_size")
     unfitted = make_estimator(config, represent, setup.seed("estimator"))
-    summary = assess(records, config, represent, unfitted, runner.scope, runner.reused, runner.new)
     aggregated = aggregate(records, config.reward)
-    estimator = unfitted.fit(represent(aggregated.batches), aggregated.rewards, aggregated.noise)
+    described = represent(aggregated.batches)
+    summary = assess(records, config.reward, aggregated, described, unfitted, runner.scope, runner.reused, runner.new)
+    estimator = unfitted.fit(described, aggregated.rewards, aggregated.noise)
     if setup.true_gains:
         rank = yield from _true_rank(setup, view, pool, represent, estimator, {record.image_ids for record in records})
         summary = replace(summary, true_spearman=rank, true_gains=setup.true_gains)

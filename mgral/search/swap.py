@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mgral.data.dataset import ImageId
-from mgral.search.optimiser import Batch, Budgeted, Candidate, Objective, Optimiser
+from mgral.data.dataset import Batch, ImageId
+from mgral.search.optimiser import Budgeted, Candidate, Objective, Optimiser
 
 ROUNDS = 4
 """Rounds that the queries are shared among."""

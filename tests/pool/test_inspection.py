@@ -10,7 +10,7 @@ from tests.lookup.pools import inspection
 SEEN = inspection(50)
 
 
-def same(first: Inspection, second: Inspection) -> None:
+def assert_same(first: Inspection, second: Inspection) -> None:
     assert first.ids == second.ids
     for name in ("embedding", "class_scores"):
         assert getattr(first, name).dtype == getattr(second, name).dtype
@@ -24,7 +24,7 @@ def same(first: Inspection, second: Inspection) -> None:
 def test_a_saved_inspection_is_read_again_from_the_disk(tmp_path):
     SEEN.save(tmp_path / "seen")
     loaded = Inspection.load(tmp_path / "seen")
-    same(SEEN, loaded)
+    assert_same(SEEN, loaded)
     with pytest.raises(ValueError, match="read-only"):
         loaded.embedding[0] = 0
     assert isinstance(loaded.embedding.base, np.memmap)
@@ -35,7 +35,7 @@ def test_a_saved_inspection_is_read_again_from_the_disk(tmp_path):
 def test_parts_make_the_whole_and_a_new_one_takes_the_place_of_the_old(tmp_path):
     SEEN.of(SEEN.ids[:3]).save(tmp_path / "seen")
     write_inspection(tmp_path / "seen", SEEN.blocks(7))
-    same(SEEN, Inspection.load(tmp_path / "seen"))
+    assert_same(SEEN, Inspection.load(tmp_path / "seen"))
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
 
@@ -47,7 +47,7 @@ def test_a_part_that_fails_leaves_the_old_inspection(tmp_path):
     SEEN.save(tmp_path / "seen")
     with pytest.raises(RuntimeError, match="stopped"):
         write_inspection(tmp_path / "seen", parts())
-    same(SEEN, Inspection.load(tmp_path / "seen"))
+    assert_same(SEEN, Inspection.load(tmp_path / "seen"))
     assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
 
@@ -55,7 +55,7 @@ def test_ids_of_any_letters_and_images_without_detections(tmp_path):
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     seen = Inspection(("ä/1.jpg", "b\n", "日本"), SEEN.embedding[:3], SEEN.class_scores[:3], (nothing,) * 3)
     seen.save(tmp_path / "seen")
-    same(seen, Inspection.load(tmp_path / "seen"))
+    assert_same(seen, Inspection.load(tmp_path / "seen"))
 
 
 def test_detections_by_row_by_slice_and_by_choice_are_those_of_a_list():
@@ -81,7 +81,7 @@ def test_blocks_are_views_of_consecutive_images():
     blocks = list(SEEN.blocks(20))
     assert [len(block.ids) for block in blocks] == [20, 20, 10]
     assert all(np.shares_memory(block.embedding, SEEN.embedding) for block in blocks)
-    same(blocks[1], SEEN.of(SEEN.ids[20:40]))
+    assert_same(blocks[1], SEEN.of(SEEN.ids[20:40]))
 
 
 def test_arrays_of_other_shapes_types_or_names_do_not_join(tmp_path):

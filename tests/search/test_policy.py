@@ -20,7 +20,7 @@ def make_policy(dtype=torch.float64, **mode) -> Policy:
     return policy
 
 
-def compare(policy: Policy, images: int, dtype, tolerance: float) -> None:
+def assert_equals_the_oracle(policy: Policy, images: int, dtype, tolerance: float) -> None:
     """Scores and gradients against equations (1) and (2) written out."""
     embedding = torch.randn(images, 8, generator=seeded(1)).to(dtype)
     weights = torch.randn(images, generator=seeded(2)).to(dtype)
@@ -35,11 +35,11 @@ def compare(policy: Policy, images: int, dtype, tolerance: float) -> None:
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-12), (torch.float32, 2e-6)])
 @pytest.mark.parametrize("images", [1, 2, 40])
 def test_the_folded_recurrence_is_the_stepwise_one_gradients_included(dtype, tolerance, images):
-    compare(make_policy(dtype), images, dtype, tolerance)
+    assert_equals_the_oracle(make_policy(dtype), images, dtype, tolerance)
 
 
 def test_so_is_that_of_a_decoder_for_each_image():
-    compare(make_policy(images=IMAGES), IMAGES, torch.float64, 1e-12)
+    assert_equals_the_oracle(make_policy(images=IMAGES), IMAGES, torch.float64, 1e-12)
 
 
 @pytest.mark.parametrize("mode", [{}, {"images": 5}])
