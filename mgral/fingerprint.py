@@ -23,7 +23,7 @@ ENTRIES = {
     "experiment": "mgral.experiments.sources", "scope": "mgral.experiments.sources",
     "shortlist": "mgral.pool.shortlist", "search": "mgral.search.strategy"}
 """By kind of work the module that does it: its source, and that of all it imports, decides what comes out."""
-SETTLED = ("mgral.config", "mgral.errors", "mgral.fingerprint", "mgral.progress", "mgral.files",
+SETTLED = ("mgral.config", "mgral.errors", "mgral.findings", "mgral.fingerprint", "mgral.progress", "mgral.files",
            "mgral.experiments.store")
 """Modules that decide nothing by their code: settings count by their values, and books are kept alike."""
 
