@@ -36,7 +36,7 @@ def staged(config: Config, data: Path | None, folder: Path, seed: int) -> Iterat
     truth = prepared.dataset.boxes
     known, reward, test, pool = ({image_id: truth[image_id] for image_id in ids} for ids in (
         splits.labelled, splits.reward, splits.test, splits.pool))
-    detectors.train(name, known, snapshot)
+    detectors.train(name, known)
     seen = _inspection(detectors, name, workspace, tuple(sorted(splits.labelled + splits.pool)))
     with open_table(f"sqlite:///{workspace.table}") as table:
         setup = Setup(config.table, config.search, config.semisup, detectors, name, table,

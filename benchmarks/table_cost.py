@@ -94,7 +94,7 @@ def repeated(count: int, folder: Path) -> Dataset:
     """`count` images that show the drawn scenes again and again."""
     drawn = SyntheticConfig(pool=min(count, DRAWN), reward=1, test=1, image_size=300)
     write_scenes(drawn, folder, 0)
-    small = load_dataset(DataConfig(synthetic=drawn), folder).dataset
+    small = load_dataset(DataConfig(format="synthetic", synthetic=drawn), folder).dataset
     names = {f"{number:06}": image_id for number, image_id in enumerate(islice(cycle(small.splits["train"]), count))}
     images, boxes = ({new: table[old] for new, old in names.items()} for table in (small.images, small.boxes))
     return Dataset(small.root, small.classes, small.category_ids, images, boxes, {"train": tuple(names)})

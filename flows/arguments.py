@@ -35,29 +35,42 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="one of study.seeds (default: the first)")
 
 
+def as_given(options: argparse.Namespace) -> str:
+    """The options of a command, for the next command that is proposed."""
+    given = {"params": "params.yaml", "workdir": ".", "data": None}
+    return "".join(f" --{name} {value}" for name, default in given.items()
+                   if (value := getattr(options, name)) is not None and str(value) != str(default))
+
+
 def add_cycle(parser: argparse.ArgumentParser) -> None:
     add_seed(parser)
     parser.add_argument("--strategy", metavar="NAME", help="one of study.strategies (default: the first)")
     parser.add_argument("--cycle", type=int, default=1, metavar="N", help="which cycle, from 1 (default: 1)")
 
 
-def job_from(options: argparse.Namespace) -> Job:
-    return job_of(options.params, options.workdir, options.data, getattr(options, "strategy", None),
-                  getattr(options, "cycle", 1), getattr(options, "seed", None))
+def job_from(options: argparse.Namespace, first: int = 1, without_params: bool = False) -> Job:
+    """What the command line says to work on; `first` is the least cycle that makes sense. `without_params`: where there
+    is no params.yaml, data that --data names are taken with the defaults."""
+    params = options.params
+    if without_params and params == Path("params.yaml") and not params.exists() and options.data is not None:
+        params = None
+    return job_of(params, options.workdir, options.data, getattr(options, "strategy", None),
+                  getattr(options, "cycle", 1), getattr(options, "seed", None), first)
 
 
-def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None = None, cycle: int = 1,
-           seed: int | None = None) -> Job:
+def job_of(params: Path | None, workdir: Path, data: Path | None, strategy: str | None = None, cycle: int = 1,
+           seed: int | None = None, first: int = 1) -> Job:
     """Reads the settings and says what to work on: the study's first strategy and seed where none is given.
 
     Raises:
         ConfigError: the settings cannot be used, the study has no such strategy, cycle or seed, or no use for data.
     """
+    from mgral.config import Config
     from mgral.errors import ConfigError
     from mgral.params import read_config
     from mgral.strategies import check
 
-    config = read_config(params)
+    config = Config() if params is None else read_config(params)
     study = config.study
     check(study.strategies)
     strategy = study.strategies[0] if strategy is None else strategy
@@ -71,11 +84,11 @@ def job_of(params: Path, workdir: Path, data: Path | None, strategy: str | None 
     if data is not None and config.data.format == "synthetic":
         raise ConfigError(f"--data: expected none, as data.format in {params} is synthetic and draws its own images, "
                           f"got {data}; set data.format to that of the data set")
-    if not 1 <= cycle <= study.cycles:
-        raise ConfigError(f"--cycle: expected 1 to {study.cycles} (study.cycles in {params}), got {cycle}")
+    if not first <= cycle <= study.cycles:
+        raise ConfigError(f"--cycle: expected {first} to {study.cycles} (study.cycles in {params}), got {cycle}")
     from tasks.opened import Job  # heavy, and not needed to find a fault in the settings
 
-    return Job(config, workdir, data, strategy, cycle, seed, params)
+    return Job(config, workdir, data, strategy, cycle, seed, params or Path("params.yaml"))
 
 
 def guarded(work: Callable[[], object]) -> None:

@@ -8,11 +8,12 @@ from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.arguments import job_of
-from flows.deployed import as_state, cycle_of
+from flows.deployed import as_state, awaiting_state, cycle_of
 from mgral.progress import current
 from mgral.report.summary import in_one_line
+from mgral.study.alone import alone
 from mgral.study.plan import cycle_stage, stages, work
-from mgral.study.results import CycleResult
+from mgral.study.results import Awaiting, CycleResult
 from tasks.annotation import annotate_batch, export_chosen
 from tasks.bookkeeping import commit_cycle, record_cycle
 from tasks.choice import choose_batch, start_processes
@@ -21,15 +22,28 @@ from tasks.opened import Job, open_study
 from tasks.prepare import prepare_data
 
 
-def run_cycle(job: Job) -> CycleResult:
-    """Trains, chooses, has annotated and takes a new snapshot; what was done before is used again."""
-    prepare_data(job)
+def run_cycle(job: Job) -> CycleResult | Awaiting:
+    """Trains, chooses, has annotated and takes a new snapshot; what was done before is used again.
+
+    Where people have to label the batch, it ends with what it waits for; run again, it goes on from there. While
+    another process works on the same strategy, it waits.
+    """
+    with alone(job.workspace, job.strategy):
+        return _run_cycle(job)
+
+
+def _run_cycle(job: Job) -> CycleResult | Awaiting:
+    prepared = prepare_data(job)
+    if isinstance(prepared, Awaiting):
+        return prepared
     start_processes(job)
     trained = train_detector(job, job.cycle - 1)
     inspected = inspect_pool(job, trained)
     chosen = choose_batch(job, trained, inspected)
     export_chosen(job, chosen.choice, inspected)
     annotated = annotate_batch(job, chosen.choice.ids)
+    if isinstance(annotated, Awaiting):
+        return annotated
     result = record_cycle(job, trained, inspected, chosen, annotated)
     commit_cycle(job)
     return result
@@ -47,6 +61,8 @@ def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data:
           strategy: str | None = None, seed: int | None = None) -> CycleResult | State:
     """One active-learning cycle: trains, chooses images, has them annotated.
 
+    Where people have to label them it ends in the state "Awaiting annotations"; run it again after `mgral import`.
+
     Args:
         cycle: Which cycle, from 1; the cycles before it must have been run.
         params: The file of settings.
@@ -59,8 +75,12 @@ def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data:
                                           seed)))
 
 
-def _cycle(job: Job) -> CycleResult:
+def _cycle(job: Job) -> CycleResult | State:
+    if isinstance(prepared := prepare_data(job), Awaiting):
+        return awaiting_state([prepared])
     expect_cycle(job)
     result = run_cycle(job)
+    if isinstance(result, Awaiting):
+        return awaiting_state([result])
     get_run_logger().info(f"{job.title} {in_one_line(result)}, in {job.workspace.cycle(job.strategy, job.cycle)}")
     return result

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from prefect import State, get_run_logger
-from prefect.states import Failed
+from prefect.states import Completed, Failed
 
 from flows.arguments import job_of
 from mgral.errors import MgralError
 from mgral.progress import Lines, Progress, current
+from mgral.study.results import Awaiting
 
 
 def as_state(work: Callable[[], Any]) -> Any | State:
@@ -24,6 +25,21 @@ def as_state(work: Callable[[], Any]) -> Any | State:
         for problem in error.problems:
             log.error(problem)
         return Failed(message="; ".join(error.problems))
+
+
+WAITING = "Awaiting annotations"
+
+
+def awaiting_state(batches: Sequence[Awaiting]) -> State:
+    """How a run ends that has done all it can until people have labelled something."""
+    words = [batch.in_words() for batch in batches]
+    for line in words:
+        get_run_logger().info(line)
+    return Completed(name=WAITING, message="; ".join(words))
+
+
+def is_waiting(state: State) -> bool:
+    return state.name == WAITING
 
 
 def cycle_of(given: Mapping[str, Any]) -> str:

@@ -8,26 +8,35 @@ from pathlib import Path
 
 from prefect import State, flow
 from prefect.runtime import flow_run
+from prefect.states import Completed
 
 from flows.arguments import job_of
 from flows.cycle import cycle, run_cycle
-from flows.deployed import as_state, study_of
+from flows.deployed import WAITING, as_state, is_waiting, study_of
 from mgral.progress import current
+from mgral.study.alone import REPORT, alone
 from mgral.study.plan import stages, work
-from mgral.study.results import StudyResult
+from mgral.study.results import Awaiting, StudyResult
 from tasks.bookkeeping import commit_report, record_study
 from tasks.detector import train_detector
 from tasks.opened import Job, open_study
 from tasks.prepare import prepare_data
 
 
-def run_study(job: Job) -> StudyResult:
-    """Chains the cycles of every strategy and reports; a study that was interrupted goes on where it was."""
-    prepare_data(job)
+def run_study(job: Job) -> StudyResult | list[Awaiting]:
+    """Chains the cycles of every strategy and reports; a study that was interrupted goes on where it was.
+
+    Where people have to label a batch, the other strategies and seeds still go as far as they can; then it ends with
+    all that it waits for.
+    """
+    if isinstance(prepared := prepare_data(job), Awaiting):
+        return [prepared]
     current.get().expect(work(job.config, open_study(job).splits, stages(job.config)))
+    waiting: dict[tuple[str, int], Awaiting] = {}
     for at in cycles_of(job):
-        run_cycle(at)
-    return run_report(job)
+        if (at.strategy, at.seed) not in waiting and isinstance(done := run_cycle(at), Awaiting):
+            waiting[at.strategy, at.seed] = done
+    return list(waiting.values()) or run_report(job)
 
 
 def cycles_of(job: Job) -> Iterator[Job]:
@@ -45,8 +54,9 @@ def expect_report(job: Job) -> None:
 def run_report(job: Job) -> StudyResult:
     """Trains the last detector of each strategy and seed and writes tables and curves."""
     last = job.config.study.cycles
-    result = record_study({at: train_detector(at, last) for at in cycles_of(job) if at.cycle == last})
-    commit_report(job)
+    with alone(job.workspace, REPORT):
+        result = record_study({at: train_detector(at, last) for at in cycles_of(job) if at.cycle == last})
+        commit_report(job)
     return result
 
 
@@ -64,9 +74,16 @@ def study(params: str = "params.yaml", workdir: str = ".", data: str | None = No
 
 def _study(params: str, workdir: str, data: str | None) -> StudyResult | State:
     job = job_of(Path(params), Path(workdir), Path(data) if data else None)
+    waiting = set()
     for at in cycles_of(job):
+        if (at.strategy, at.seed) in waiting:
+            continue
         state = cycle(at.cycle, params, workdir, data, at.strategy, at.seed, return_state=True)
         if not state.is_completed():
             return state
+        if is_waiting(state):
+            waiting.add((at.strategy, at.seed))
+    if waiting:
+        return Completed(name=WAITING, message="; ".join(f"{strategy}, seed {seed}" for strategy, seed in waiting))
     expect_report(job)
     return run_report(job)

@@ -9,28 +9,36 @@ import re
 from pathlib import PurePath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0)]
-Count = Annotated[int, Field(ge=0)]
-AtLeastOne = Annotated[int, Field(ge=1)]
-
-
-class Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+from mgral.section import (
+    AtLeastOne,
+    Batch,
+    Count,
+    Few,
+    Fraction,
+    Positive,
+    Scenes,
+    Section,
+    Side,
+    Weight,
+    alone_or_several,
+    fit_into_paths,
+    fits_into_path,
+    pairs,
+)
 
 
 class SyntheticConfig(Section):
     """The scenes that `mgral.data.synthetic` draws when `data.format` is `synthetic`."""
 
-    pool: AtLeastOne = 600
+    pool: Scenes = 600
     """Scenes to draw labelled images from and to choose from."""
-    reward: AtLeastOne = 100
+    reward: Scenes = 100
     """Scenes to measure rewards on."""
-    test: AtLeastOne = 300
+    test: Scenes = 300
     """Scenes to report on."""
-    image_size: Annotated[int, Field(ge=32)] = 64
+    image_size: Side = 64
     """Side of a scene, in pixels."""
     duplicates: Fraction = 0.35
     """Share of the pool that are near-copies of another pool image."""
@@ -41,42 +49,72 @@ class SyntheticConfig(Section):
 
 
 class DataConfig(Section):
-    format: Literal["synthetic", "coco", "voc", "yolo"] = "synthetic"
-    """The layout of the data set's files; `synthetic` draws scenes and needs none."""
+    format: Literal["auto", "coco", "voc", "yolo", "cvat", "label_studio", "images", "synthetic"] = "auto"
+    """The layout of the data set's files; `auto` looks and says what it found, `images` is a folder without labels,
+    `synthetic` draws scenes and needs no files."""
     root: str | None = None
     """Folder of the data set; the command line's --data takes precedence. Not used by `synthetic`."""
-    pool: str = "train"
-    """The source's own split from which labelled and unlabelled images are drawn."""
-    reward: str | Fraction = "reward"
-    """The source's split on which rewards are measured, or the share of `pool` to set aside for it."""
-    test: str | Fraction = "test"
-    """The source's split on which results are reported, or the share of `pool` to set aside for it."""
-    labelled: AtLeastOne = 60
-    """Images labelled before the first cycle, drawn at random once."""
-    classes: tuple[str, ...] | None = None
+    images: str | None = None
+    """Folder below `root` whose images belong to the set, all of them; when absent they are found."""
+    annotations: Annotated[tuple[str, ...] | None, BeforeValidator(alone_or_several)] = None
+    """Annotation files, or folders of them, below `root` or by absolute path; when absent they are found."""
+    splits: Annotated[tuple[tuple[str, str], ...] | None, BeforeValidator(pairs)] = None
+    """Splits by name: each a folder, a list of image names or an annotation file below `root`, such as
+    `{train: lists/train.txt, test: part2}`; when absent they are told by the names train, valid, val and test."""
+    pool: str | None = None
+    """The split from which labelled images and the pool come; when absent all images but those of the next two."""
+    reward: str | Fraction | None = None
+    """The split on which rewards are measured, or the share of the labelled images to set aside for it; when absent the
+    split called val or valid, else a fifth."""
+    test: str | Fraction | None = None
+    """The split on which results are reported, or the share of the labelled images to set aside for it; when absent the
+    split called test, else a fifth."""
+    labelled: AtLeastOne | None = None
+    """For simulations: so many images are labelled before the first cycle, drawn at random once; mgral plays the
+    annotator with the labels of the others. When absent all images are labelled that are annotated, or listed."""
+    labelled_list: str | None = None
+    """A file below `root` that lists the images, a path a line, that are labelled before the first cycle."""
+    without_boxes: Literal["empty", "unlabelled"] | None = None
+    """What an image is that a COCO or CVAT file lists without a box, for these formats cannot say: `empty` (somebody
+    looked, nothing is there) or `unlabelled`. When absent `empty`, and asked for where it is more than half of them."""
+    orientation: Literal["auto", "upright", "stored"] = "auto"
+    """What boxes were drawn on where EXIF turns a picture and its annotated size is the one before: the picture as one
+    sees it (`upright`) or the pixels as they are `stored`; `auto` lets the boxes decide. `stored` also holds where no
+    size is said, as in YOLO."""
+    classes: Annotated[tuple[str, ...] | None, BeforeValidator(alone_or_several)] = None
     """The classes to detect, in order; taken from the data set when absent. A class outside the list is a fault."""
     invalid_boxes: Literal["error", "repair"] = "error"
     """`repair` clips boxes to the image and drops those of no area, saying which; `error` refuses the data set."""
+    max_pixels: AtLeastOne = 178_000_000
+    """Most pixels of an image; larger ones are refused before they fill the memory (4 bytes a pixel)."""
+    image_range: AtLeastOne | None = None
+    """Brightest value of 16-bit images, which becomes white; when absent told from all of them: 65535, or, where they
+    use less than an eighth of that, the next of 255, 511, … 8191."""
     synthetic: SyntheticConfig = SyntheticConfig()
+
+    _paths = field_validator("*")(fit_into_paths)
 
 
 class DetectorConfig(Section):
     preset: Literal["tiny", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
     """`tiny` learns in a minute on a CPU; the others are mmdet's own."""
     config: str | None = None
-    """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships."""
+    """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships. Such a file is Python
+    and is executed, with whatever it imports, by `mgral check` too: use files that you trust."""
     weights: str | None = None
-    """A checkpoint's path, or `torchvision://…` or `open-mmlab://…` for the backbone; without it presets are trained
-    from scratch."""
-    frozen_stages: Annotated[int, Field(ge=-1)] | None = None
+    """A checkpoint's path, of which tensors are read and nothing is executed, or `torchvision://…` or `open-mmlab://…`
+    for the backbone; without it presets are trained from scratch."""
+    frozen_stages: Annotated[int, Field(ge=-1, le=100)] | None = None
     """First stages of the backbone that do not learn, as mmdet counts: -1 none, 0 a ResNet's stem, 1 its first stage
     too. When absent as the config says, and none in a preset without weights."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of backbone and neck; heads, losses and boxes stay in float32. bfloat16 is for GPUs: a CPU is slower with it."""
     width: Annotated[float, Field(gt=0.0, le=1.0, multiple_of=0.125)] = 1.0
     """Channels of the preset as a share of the published ones, in eighths, for small machines and tests."""
-    image_size: Annotated[int, Field(ge=32)] = 256
+    image_size: Side = 256
     """Longest side, in pixels, of the images that the detector sees; 300 for ssd300."""
+
+    _paths = field_validator("*")(fit_into_paths)
 
     @model_validator(mode="after")
     def _width_is_the_presets(self) -> DetectorConfig:
@@ -90,13 +128,10 @@ class TrainingConfig(Section):
 
     steps: AtLeastOne = 280
     """Updates of the weights."""
-    batch_size: AtLeastOne = 16
+    batch_size: Batch = 16
     """Images a step."""
     lr: Positive = 5e-3
     """Largest learning rate."""
-
-
-Weight = Annotated[float, Field(ge=0.0)]
 
 
 MethodName = Literal["supervised", "mean_teacher", "stac", "soft_teacher", "isd", "sed"]
@@ -116,7 +151,7 @@ class SoftTeacherConfig(Section):
     """Table 8. Least teacher score of a box to classify by."""
     box_variance: Weight | None = 0.02
     """Table 9. A box to locate by varies less; when absent, boxes to classify by do (Table 6, no box jittering)."""
-    jitters: Annotated[int, Field(ge=2)] = 10
+    jitters: Annotated[int, Field(ge=2, le=1000)] = 10
     """Table 10. Starts from which a box is placed again to see how it varies."""
 
     @model_validator(mode="after")
@@ -141,9 +176,9 @@ class SemisupConfig(Section):
     """What `mgral semisup` and the source `semisupervised` of an experiment train by."""
     steps: AtLeastOne = 25
     """Updates of the weights; the source `student` makes as many."""
-    labelled_per_step: AtLeastOne = 8
+    labelled_per_step: Batch = 8
     """Labelled images a step."""
-    unlabelled_per_step: AtLeastOne = 8
+    unlabelled_per_step: Batch = 8
     """Unlabelled images a step; a supervised training takes labelled ones instead."""
     lr: Positive = 5e-4
     """Largest learning rate."""
@@ -184,7 +219,7 @@ class TableConfig(Section):
 
     shortlist: AtLeastOne | None = None
     """Images of the pool that table and search look at, chosen by clusters, novelty and chance; when absent all."""
-    records: Annotated[int, Field(ge=4)] = 10
+    records: Annotated[int, Field(ge=4, le=10_000)] = 10
     """Batches that a cycle's experiments measure before the search."""
     design: Literal["random", "spread"] = "spread"
     """Which batches are measured."""
@@ -195,7 +230,7 @@ class TableConfig(Section):
     """Least score of the detections that the source `student` takes for labels."""
     reward: Literal["map", "ap50", "soft_ap", "loss", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; the losses count with a minus. All of them are always recorded."""
-    measurements: AtLeastOne = 1
+    measurements: Few = 1
     """Times that a training is measured, at equal distances, the last at its end."""
     rungs: tuple[AtLeastOne, ...] = ()
     """After which of its measurements the less promising half of the trainings stops (successive halving)."""
@@ -212,7 +247,7 @@ class TableConfig(Section):
     """Records that `inverse_distance` looks at."""
     fallback_cap: Count = 2
     """Most real experiments that a cycle's search may ask for."""
-    at_once: AtLeastOne | Literal["auto"] = "auto"
+    at_once: Few | Literal["auto"] = "auto"
     """Experiments at the same time, each in a process of its own; `auto` takes what cores and memory allow."""
 
     @model_validator(mode="after")
@@ -232,7 +267,7 @@ class TableConfig(Section):
 class AgentConfig(Section):
     """The agent that is trained to find the batch."""
 
-    batches_per_iteration: AtLeastOne = 32
+    batches_per_iteration: Batch = 32
     """Batches sampled from one pass of the agent; the pass is what costs time."""
     lr: Positive = 3e-3
     """The paper's 3.5e-4 is made for thousands of iterations."""
@@ -241,7 +276,7 @@ class AgentConfig(Section):
     equation (3) as printed."""
     baseline_decay: Fraction = 0.5
     """λ of the moving averages."""
-    entropy_weight: Annotated[float, Field(ge=0.0)] = 0.25
+    entropy_weight: Weight = 0.25
     """Of the entropy of the first draw, times √budget and the size of the advantages, as the gradient of a batch grows:
     keeps the agent from settling early. The paper has none."""
     decoder: Literal["shared", "per_image"] = "shared"
@@ -259,7 +294,7 @@ class SearchConfig(Section):
 
     iterations: AtLeastOne = 60
     """Passes of the agent over the pool."""
-    risk_aversion: Annotated[float, Field(ge=0.0)] = 3.0
+    risk_aversion: Weight = 3.0
     """The search maximises estimate - risk_aversion × its standard deviation; the paper's has none. The largest of
     thousands of estimates owes its place to error by some three deviations."""
     trust: Literal["auto", "always"] = "auto"
@@ -271,8 +306,8 @@ class SearchConfig(Section):
     agent: AgentConfig = AgentConfig()
 
 
-STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-FOLDERS_TAKEN = ("scenes", "prepared", "seconds")
+STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+FOLDERS_TAKEN = ("scenes", "prepared", "seconds", "first", "handed-out")
 """Folders that lie beside those of the strategies."""
 
 
@@ -284,19 +319,19 @@ def folder_name(strategy: str) -> str:
 class StudyConfig(Section):
     """Which strategies are compared, on which seeds, for how many cycles."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] = "demo"
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)] = "demo"
     """Name of its folder under runs/ and of its MLflow experiment."""
-    strategies: tuple[str, ...] = ("mgral", "random")
+    strategies: Annotated[tuple[str, ...], BeforeValidator(alone_or_several)] = ("mgral", "random")
     """Names of strategies, or files FILE.py that hold one; the first is compared with the others."""
     seeds: tuple[Count, ...] = (0,)
     """Each draws splits (and scenes) of its own and trains its own detectors."""
     training: MethodName = "supervised"
     """What trains the detector of a cycle."""
-    cycles: AtLeastOne = 3
+    cycles: Few = 3
     """Times that images are chosen; one more detector is trained after the last."""
     budget: AtLeastOne = 40
     """Images annotated in each cycle."""
-    true_gains: Count = 0
+    true_gains: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Batches of each cycle whose true gain on the test split is measured, to set it beside the table's estimates; only
     a simulated oracle knows it, and nothing is chosen by it."""
 
@@ -306,10 +341,11 @@ class StudyConfig(Section):
         for kind, values in (("strategies", names), ("seeds", self.seeds)):
             if not values or len(set(values)) < len(values):
                 raise ValueError(f"expected each of the {kind} once and at least one, got {list(values)}")
-        wrong = [name for name in names if not re.fullmatch(STRATEGY_NAME, name) or name in FOLDERS_TAKEN]
+        wrong = [name[:120] for path, name in zip(self.strategies, names, strict=True) if name in FOLDERS_TAKEN
+                 or not fits_into_path(path) or not re.fullmatch(STRATEGY_NAME, name)]
         if wrong:
-            raise ValueError(f"expected names of strategies of letters, digits, _ and -, other than "
-                             f"{', '.join(FOLDERS_TAKEN)}, got {', '.join(map(repr, wrong))}")
+            raise ValueError(f"expected names of strategies of at most 100 letters, digits, _ and -, other than "
+                             f"{', '.join(FOLDERS_TAKEN)}, got {', '.join(map(repr, wrong[:10]))}")
         return self
 
 
@@ -320,7 +356,7 @@ class SemisupStudyConfig(Section):
     """Methods to compare, the baseline among them."""
     fractions: tuple[Annotated[float, Field(gt=0.0, le=1.0)], ...] = (0.1,)
     """Shares of the training images that are labelled."""
-    folds: AtLeastOne = 5
+    folds: Few = 5
     """Draws of the labelled images, each with its own seed for the detector."""
 
     @model_validator(mode="after")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 SHOWN = 3
-"""Lines of a kind that are shown in full."""
+"""Problems of a kind that are shown in full; of notes only the first is."""
 
 
 class Findings:
@@ -16,12 +16,15 @@ class Findings:
     def __init__(self) -> None:
         self._problems: dict[str, tuple[list[str], int]] = {}
         self._notes: dict[str, tuple[list[str], int]] = {}
+        self.refused = 0
+        """Problems so far, each counted."""
 
-    def problem(self, line: str, kind: str = "") -> None:
-        _add(self._problems, line, kind)
+    def problem(self, line: str, kind: str = "", times: int = 1) -> None:
+        self.refused += times
+        _add(self._problems, _on_one_line(line), kind, SHOWN, times)
 
-    def note(self, line: str, kind: str = "") -> None:
-        _add(self._notes, line, kind)
+    def note(self, line: str, kind: str = "", times: int = 1) -> None:
+        _add(self._notes, _on_one_line(line), kind, 1, times)
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -32,11 +35,18 @@ class Findings:
         return _lines(self._notes)
 
 
-def _add(lines: dict[str, tuple[list[str], int]], line: str, kind: str) -> None:
+def _on_one_line(line: str) -> str:
+    """Whatever a file or a class is called: no line breaks, and nothing that UTF-8 cannot write."""
+    if line.isprintable():
+        return line
+    return "".join(mark if mark.isprintable() else repr(mark)[1:-1] for mark in line)
+
+
+def _add(lines: dict[str, tuple[list[str], int]], line: str, kind: str, most: int, times: int) -> None:
     shown, count = lines.get(kind or line, ([], 0))
-    if len(shown) < SHOWN and line not in shown:
+    if len(shown) < most and line not in shown:
         shown.append(line)
-    lines[kind or line] = (shown, count + 1 if kind else 1)
+    lines[kind or line] = (shown, count + times if kind else 1)
 
 
 def _lines(lines: dict[str, tuple[list[str], int]]) -> tuple[str, ...]:

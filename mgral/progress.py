@@ -71,6 +71,14 @@ class Progress:
         if done:
             self._display.close(self._named(title), done, total, self._left_in_words())
 
+    def report(self, title: str) -> Callable[[int, int], None]:
+        """Gives a function to call with (units done, units in all) of work that nobody planned."""
+        def counted(done: int, total: int) -> None:
+            show = self._display.close if done == total else self._display.show
+            show(self._named(title), done, total, "")
+
+        return counted
+
     def expect(self, plan: Mapping[str, int]) -> None:
         """Adds work to come, in units by kind."""
         self._planned = True

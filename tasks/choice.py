@@ -10,17 +10,20 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from mgral import strategies
+from mgral.errors import StateError
 from mgral.experiments.processes import warm_up
 from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
-from mgral.files import write_json
+from mgral.files import read_json, write_json
 from mgral.pool.inspection import Inspection
+from mgral.progress import current
 from mgral.randomness import derived_seed
 from mgral.report.search import draw_search, draw_table, write_search
 from mgral.search.setup import Setup
 from mgral.search.strategy import Outcome
 from mgral.strategies import Need, PoolView, Selection, Strategy
-from mgral.study.results import Choice, SearchResult, TableResult
+from mgral.study.plan import choosing
+from mgral.study.results import Choice, ChoiceRecord, SearchResult, TableResult, deciding
 from mgral.study.snapshot import labelled
 from tasks.detector import Inspected, Trained
 from tasks.engine import flow_run_id, step
@@ -48,12 +51,34 @@ def start_processes(job: Job) -> None:
 
 @step("choose batch")
 def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
-    """Lets the study's strategy choose; every experiment that it runs on the way is logged as it ends."""
+    """Lets the study's strategy choose; every experiment that it runs on the way is logged as it ends.
+
+    What was chosen before stays: people may be at work on it.
+
+    Raises:
+        StateError: it was chosen with other settings, or on other labels; or nothing is left to choose from.
+    """
+    path = job.workspace.choice(job.strategy, job.cycle)
+    by = deciding(job.config, Need.EXPERIMENTS in strategies.get(job.strategy).needs, trained.snapshot)
+    handed_out = job.workspace.handed_out(job.strategy, job.cycle)
+    known = next((file for file in (path, handed_out) if file.exists()), None)
+    if known is not None:
+        before = ChoiceRecord.read(known)
+        before.check(known, by)
+        before.write(path)
+        _skip_choosing(job)
+        return Chosen(before.choice, before.table, before.search, _seconds_before(job))
+    chosen = _choose(job, trained, inspected)
+    ChoiceRecord(chosen.choice, chosen.table, chosen.search, by).write(path)
+    return chosen
+
+
+def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     study, strategy, begun = open_study(job), strategies.get(job.strategy), time.monotonic()
     rng = np.random.default_rng(derived_seed(job.seed, strategy.name, job.cycle))
     with ExitStack() as opened:
         view, log = _view(job, study, strategy, trained, inspected, opened)
-        selection = kept(strategies.choose(strategy, view, job.config.study.budget, rng), log)
+        selection = kept(strategies.choose(strategy, view, _budget(job, view), rng), log)
     seconds = {"choose": time.monotonic() - begun}
     choice = _choice(selection)
     if not isinstance(selection.outcome, Outcome):
@@ -67,7 +92,8 @@ def _view(job: Job, study: Study, strategy: Strategy, trained: Trained, inspecte
     seen = Inspection.load(inspected.path)
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
     known = tuple(image_id for image_id in seen.ids if image_id in boxes)
-    pool = tuple(image_id for image_id in seen.ids if image_id not in boxes)
+    labelled_since = study.labelled_now()
+    pool = tuple(image_id for image_id in seen.ids if image_id not in boxes and image_id not in labelled_since)
     truth = study.dataset.boxes if Need.TRUTH in strategy.needs else None
     view = PoolView(pool, known, seen, study.dataset.classes, truth)
     if Need.EXPERIMENTS not in strategy.needs:
@@ -86,6 +112,26 @@ def _setup(job: Job, study: Study, trained: Trained, table: Table, boxes: Mappin
                  config.study.budget, study.splits_hash, boxes, study.truth(splits.reward), study.workspace.cache,
                  config.study.true_gains, study.truth(pool) if simulated else None,
                  study.truth(splits.test) if simulated else None)
+
+
+def _budget(job: Job, view: PoolView) -> int:
+    """The budget, or what is left of the pool."""
+    if not view.pool:
+        raise StateError(f"{job.workspace.seed_folder}: expected images that are not labelled yet, got none left; add "
+                         "images to the data folder, or lower study.cycles")
+    return min(job.config.study.budget, len(view.pool))
+
+
+def _skip_choosing(job: Job) -> None:
+    """Has the remaining time not count what a choice would have taken."""
+    if Need.EXPERIMENTS in strategies.get(job.strategy).needs:
+        for kind, units in choosing(job.config).items():
+            current.get().skip(kind, units)
+
+
+def _seconds_before(job: Job) -> dict[str, float]:
+    path = job.workspace.seconds(job.strategy, job.cycle)
+    return read_json(path) if path.exists() else {}
 
 
 def _choice(selection: Selection) -> Choice:

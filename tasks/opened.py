@@ -13,6 +13,7 @@ from mgral.data.images import ImageStore
 from mgral.data.splits import Splits
 from mgral.files import canonical_json, sha256
 from mgral.progress import current
+from mgral.study.alone import DATA, alone
 from mgral.study.preparation import open_images, prepare
 from mgral.study.services import table_url
 from mgral.study.workspace import Workspace
@@ -53,6 +54,13 @@ class Job:
         return f"[{self.label} end]" if cycles == self.config.study.cycles else self.title
 
     @property
+    def options(self) -> str:
+        """What the command line needs to find it: the strategy and the seed, where they are not the first."""
+        study = self.config.study
+        return (f" --strategy {self.strategy}" if self.strategy != study.strategies[0] else "") + (
+            f" --seed {self.seed}" if self.seed != study.seeds[0] else "")
+
+    @property
     def label(self) -> str:
         """The strategy, and the seed where the study has several."""
         seed = f" seed {self.seed}" if len(self.config.study.seeds) > 1 else ""
@@ -68,6 +76,21 @@ class Study:
     dataset: Dataset
     source: str
     splits: Splits
+    arrived: tuple[ImageId, ...] = ()
+    listed: frozenset[ImageId] | None = None
+
+    @property
+    def pool(self) -> tuple[ImageId, ...]:
+        """Images that were not labelled at first, those that came later among them."""
+        return tuple(sorted(self.splits.pool + self.arrived))
+
+    def labelled_now(self) -> frozenset[ImageId]:
+        """Images of the pool whose labels are known by now, from wherever they came; none in a simulation, where all
+        other labels are hidden."""
+        if self.config.data.labelled is not None:
+            return frozenset()
+        return frozenset(image_id for image_id in self.pool if image_id in self.dataset.boxes
+                         and (self.listed is None or image_id in self.listed))
 
     @functools.cached_property
     def store(self) -> ImageStore:
@@ -107,5 +130,12 @@ def open_study(job: Job) -> Study:
 
 @functools.lru_cache(maxsize=2)
 def _open(config: Config, workspace: Workspace, data: Path | None) -> Study:
-    prepared = prepare(config, workspace, data)
-    return Study(config, workspace, prepared.dataset, prepared.source, prepared.splits)
+    with alone(workspace, DATA):
+        prepared = prepare(config, workspace, data)
+    return Study(config, workspace, prepared.dataset, prepared.source, prepared.splits, prepared.arrived,
+                 prepared.listed)
+
+
+def forget_studies() -> None:
+    """Has the next task look at the data anew, because labels came back."""
+    _open.cache_clear()

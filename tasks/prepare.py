@@ -4,6 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from mgral.data.dataset import Dataset
+from mgral.files import read_json
+from mgral.pool.inspection import Detections
+from mgral.report.gallery import draw_gallery
+from mgral.study.alone import DATA, alone
+from mgral.study.first import first_batch
+from mgral.study.preparation import describe
+from mgral.study.results import Awaiting
 from mgral.study.snapshot import version
 from tasks.engine import step
 from tasks.opened import Job, open_study
@@ -21,8 +31,24 @@ class Prepared:
 
 
 @step("prepare data")
-def prepare_data(job: Job) -> Prepared:
+def prepare_data(job: Job) -> Prepared | Awaiting:
+    """Opens the study; where nothing is labelled, chooses the first batch for people to label."""
+    space = job.workspace
+    if not space.splits.exists():
+        with alone(space, DATA):
+            described = describe(job.config, space, job.data)
+            if not described.loaded.problems and not described.study_problems and not described.is_labelled:
+                awaiting = first_batch(job.config.study, space, described)
+                _draw_first(job, described.dataset)
+                return awaiting
     study = open_study(job)
     splits = study.splits
-    return Prepared(len(splits.labelled), len(splits.pool), len(splits.reward), len(splits.test),
-                    version(study.workspace, job.strategy, 0))
+    return Prepared(len(splits.labelled), len(study.pool), len(splits.reward), len(splits.test),
+                    version(space, job.strategy, 0))
+
+
+def _draw_first(job: Job, dataset: Dataset) -> None:
+    ids, path = read_json(job.workspace.first / "choice.json"), job.workspace.first / "chosen.jpg"
+    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
+    if not path.exists():
+        draw_gallery(path, dataset, ids, dict.fromkeys(ids, nothing))

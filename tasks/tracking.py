@@ -11,8 +11,8 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +109,7 @@ class Tracker:
     `folder`. Artifacts lie in `folder`, wherever that is moved; a server keeps them where it likes.
 
     Raises:
-        StateError: the experiment was deleted in MLflow.
+        StateError: the experiment was deleted in MLflow, or its database is damaged or of another MLflow.
     """
 
     def __init__(self, folder: Path, experiment: str, tracking_uri: str | None = None) -> None:
@@ -119,7 +119,8 @@ class Tracker:
         given = os.environ.get("MLFLOW_TRACKING_URI") or tracking_uri
         self.uri = given or f"sqlite:///{database}"
         on_server = self.uri.startswith(SERVERS)
-        with FileLock(folder / ".mlflow.lock"):  # two processes that make MLflow's tables at once break them
+        # Two processes that make MLflow's tables at once break them.
+        with FileLock(folder / ".mlflow.lock"), self._opening(database):
             self._client = mlflow.MlflowClient(self.uri)
             self.experiment = self._experiment(experiment, None if on_server else artifacts)
             if not given:
@@ -137,6 +138,27 @@ class Tracker:
         if self.uri.startswith(SERVERS):
             return "(a server shows them)"
         return f"mlflow ui --host 127.0.0.1 --backend-store-uri {_without_password(self.uri)}"
+
+    @contextmanager
+    def _opening(self, database: Path) -> Iterator[None]:
+        """What goes wrong with the database itself, in one line."""
+        where = _without_password(self.uri)
+        try:
+            if database.exists():
+                with closing(sqlite3.connect(database)) as connection:
+                    connection.execute("SELECT name FROM sqlite_master").fetchall()
+            yield
+        except sqlite3.DatabaseError as error:
+            raise StateError(f"{database}: expected MLflow's database, got {error}; restore it, or move it away to "
+                             "begin a new one") from error
+        except MlflowException as error:
+            found = re.search("found version ([^,]+), but expected ([^)]+)", str(error))
+            if found is None:
+                raise StateError(f"{where}: expected an MLflow that answers, got "
+                                 f"{str(error).splitlines()[0][:300]}") from error
+            raise StateError(f"{where}: expected the schema of MLflow {mlflow.__version__}, {found[2]}, got {found[1]};"
+                             " where a newer MLflow wrote it, install that one; an older one's is brought up to date "
+                             f"by `mlflow db upgrade {where}`, once there is a copy of it") from error
 
     def _experiment(self, name: str, artifacts: str | None) -> str:
         found = self._client.get_experiment_by_name(name)

@@ -26,15 +26,15 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def toy(tmp_path) -> Dataset:
-    """Six 40 × 30 pictures, i0 to i5, of one "cat" (even) or one "dog" (odd) each."""
+    """Six 40 × 30 pictures, i0.jpg to i5.jpg, of one "cat" (even) or one "dog" (odd) each."""
     folder = tmp_path / "toy"
     folder.mkdir()
     rng = np.random.default_rng(0)
     images, boxes = {}, {}
     for number in range(6):
-        name = f"i{number}"
-        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(folder / f"{name}.jpg")
-        images[name] = ImageInfo(name, f"{name}.jpg", 40, 30)
+        name = f"i{number}.jpg"
+        Image.fromarray(rng.integers(0, 255, (30, 40, 3), dtype=np.uint8)).save(folder / name)
+        images[name] = ImageInfo(name, name, 40, 30)
         boxes[name] = Boxes.of([(2, 3, 12.5, 20)], [number % 2])
     return Dataset(folder, ("cat", "dog"), (1, 2), images, boxes, {"train": tuple(images)})
 

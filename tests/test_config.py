@@ -2,10 +2,11 @@ import re
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from mgral.config import Config, folder_name
 from mgral.errors import ConfigError, MgralError
-from mgral.params import read_config
+from mgral.params import read_config, with_options
 
 SHIPPED = [Path("params.yaml"), *sorted(Path("examples").glob("*.yaml"))]
 
@@ -48,8 +49,9 @@ def test_an_unknown_setting_without_a_near_match_lists_what_there_is(tmp_path):
     ("strategies: [a/mine.py, mine]", "expected each of the strategies once and at least one, got ['mine', 'mine']"),
     ("strategies: []", "expected each of the strategies once and at least one, got []"),
     ("seeds: [1, 0, 1]", "expected each of the seeds once and at least one, got [1, 0, 1]"),
-    ("strategies: [../up, '', prepared, a b]", "expected names of strategies of letters, digits, _ and -, other than "
-                                               "scenes, prepared, seconds, got '../up', '', 'prepared', 'a b'")])
+    ("strategies: [../up, '', prepared, a b]", "expected names of strategies of at most 100 letters, digits, _ and -, "
+                                               "other than scenes, prepared, seconds, first, handed-out, got '../up', "
+                                               "'', 'prepared', 'a b'")])
 def test_a_study_has_each_strategy_and_seed_once(tmp_path, study, fault):
     with pytest.raises(ConfigError, match=re.escape(f"params.yaml:1: study: {fault}") + "$"):
         read_config(write(tmp_path, f"study: {{{study}}}\n"))
@@ -79,7 +81,9 @@ def test_a_choice_outside_the_list_names_the_choices(tmp_path):
 
 @pytest.mark.parametrize(("text", "message"), [
     ("- a\n- b\n", "expected sections such as `data:`, got list"),
-    ("a: [1\nb: 2\n", r"params.yaml:2: expected YAML"),
+    ("a: [1\nb: 2\n", r"params.yaml:2: expected YAML, here ',' or '\]', got ':'"),
+    ("study: {budget: 5}\nstudy: {cycles: 1}\n", r"params.yaml:2: study: expected each key once"),
+    ("study: {budget: 010}\n", r"params.yaml:1: expected a number that every reader of YAML takes for the same"),
 ])
 def test_what_is_not_a_settings_file_is_refused(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
@@ -110,3 +114,100 @@ def test_an_error_needs_a_problem():
 def test_settings_of_the_table_fit_together(tmp_path, table, fault):
     with pytest.raises(ConfigError, match=re.escape(f"params.yaml:1: table: {fault}")):
         read_config(write(tmp_path, f"table: {table}"))
+
+
+def numbers(section: type[BaseModel] = Config, name: str = "") -> list[tuple[str, str]]:
+    """Every setting of numbers, with a file that gives it an absurd one."""
+    found = []
+    for key, field in section.model_fields.items():
+        kind, path = str(field.annotation), f"{name}.{key}".lstrip(".")
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            found += numbers(field.annotation, path)
+        elif "int" in kind or "float" in kind:
+            absurd = "1.0e+200" if "float" in kind else "1000000000000000000"
+            value = f"[{absurd}]" if "tuple" in kind else absurd
+            for part in reversed(path.split(".")):
+                value = f"{{{part}: {value}}}"
+            found.append((path, value))
+    return found
+
+
+@pytest.mark.parametrize(("name", "text"), numbers(), ids=[name for name, _ in numbers()])
+def test_no_number_is_out_of_reason(tmp_path, name, text):
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert any(name in problem for problem in caught.value.problems)
+    assert all("got 1000000000000000000" in problem or "got 1e+200" in problem for problem in caught.value.problems)
+
+
+def test_absurd_numbers_were_tried_of_all_sections():
+    names = [name for name, _ in numbers()]
+    assert len(names) > 45
+    assert {"study.seeds", "detector.image_size", "table.at_once", "semisup.soft_teacher.jitters"} <= set(names)
+
+
+@pytest.mark.parametrize(("text", "line"), [
+    ("training: {lr: 1e-3}", "training.lr: expected a valid number, got '1e-3'; YAML takes it for text, write 0.001 or "
+                             "1.0e-3"),
+    ("training: {lr: 2.5E1}", "training.lr: expected a valid number, got '2.5E1'; YAML takes it for text, write 25 or "
+                              "2.5e+1"),
+    ("training: {steps: 1e3}", "training.steps: expected a valid integer, got '1e3'; YAML takes it for text, write "
+                               "1000"),
+    ("training: {steps: 1e-3}", "training.steps: expected a valid integer, got '1e-3'"),
+    ("training: {lr: 1e99999}", "training.lr: expected a valid number, got '1e99999'"),
+    ("training: {lr: '0.001'}", "training.lr: expected a valid number, got '0.001'"),
+    ("study: {name: a/b}", "study.name: expected text that matches '^[A-Za-z0-9][A-Za-z0-9._-]*$', got 'a/b'"),
+    ("1: 2", "1: expected names of settings, got 1"),
+    ('{"a\\nb": 1}', "'a\\nb': unknown setting; expected one of device, data, detector, training, semisup, table, "
+                     "search, study, semisup_study, services")])
+def test_what_people_write_instead_is_one_line_with_advice(tmp_path, text, line):
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, text))
+    assert caught.value.problems == (f"{tmp_path / 'params.yaml'}:1: {line}",)
+
+
+@pytest.mark.parametrize(("length", "fits"), [(100, True), (101, False), (300, False), (100_000, False)])
+def test_a_study_has_a_name_that_fits_into_a_path(tmp_path, length, fits):
+    path = write(tmp_path, f"study: {{name: {'n' * length}}}\n" if length < 1000 else f"study:\n  name: {'n' * length}")
+    if fits:
+        assert read_config(path).study.name == "n" * length
+    else:
+        with pytest.raises(ConfigError, match="study.name: expected text of at most 100 characters, got 'n{99}…$"):
+            read_config(path)
+
+
+@pytest.mark.parametrize("text", ["n" * 201, "ü" * 101, "a/" * 101, "ok/" + "n" * 300 + "/ok"])
+@pytest.mark.parametrize("setting", ["data.root", "data.pool", "data.reward", "detector.config", "detector.weights"])
+def test_a_path_that_no_file_system_takes_is_refused(tmp_path, setting, text):
+    section, name = setting.split(".")
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, f"{section}:\n  {name}: {text}\n"))
+    assert f"params.yaml:2: {setting}" in caught.value.problems[0]
+    assert "expected a path or name with at most 200 bytes between slashes, got '" in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("strategy", ["n" * 300, "n" * 101 + ".py", "d" * 300 + "/mine.py", "n" * 5000])
+def test_a_strategy_has_a_name_that_fits_into_a_path(tmp_path, strategy):
+    with pytest.raises(ConfigError, match="params.yaml:1: study: expected names of strategies of at most 100 letters"):
+        read_config(write(tmp_path, f"study:\n  strategies: ['{strategy}']\n"))
+
+
+def test_a_thousand_faults_are_counted(tmp_path):
+    with pytest.raises(ConfigError) as caught:
+        read_config(write(tmp_path, "".join(f"key{row}: 1\n" for row in range(1000))))
+    assert len(caught.value.problems) == 20
+    assert caught.value.problems[-1].endswith("(and 980 more like this)")
+
+
+def test_options_of_the_command_line_are_settings_too():
+    config = with_options(Config(), "semisup_study", {"fractions": "0.1, 0.5", "folds": "2", "methods": None})
+    assert (config.semisup_study.fractions, config.semisup_study.folds) == ((0.1, 0.5), 2)
+    for name, text, line in (
+            ("folds", "x", "semisup_study.folds: expected a valid integer, got 'x'"),
+            ("folds", "[" * 5000, f"semisup_study.folds: expected a value, got '{'[' * 99}…"),
+            ("fractions", "1e-1", "semisup_study.fractions.0: expected a valid number, got '1e-1'; YAML takes it for "
+                                  "text, write 0.1 or 1.0e-1"),
+            ("fractions", "0.1]", "semisup_study.fractions: expected values, got '0.1]'")):
+        with pytest.raises(ConfigError) as caught:
+            with_options(Config(), "semisup_study", {name: text})
+        assert caught.value.problems == (line,)

@@ -14,6 +14,12 @@ def test_like_lines_are_counted():
     assert found.notes == ()
 
 
+def test_a_line_stays_one_line_whatever_is_quoted():
+    found = Findings()
+    found.problem("a\nb.jpg\ud800: expected é")
+    assert found.problems == ("a\\nb.jpg\\ud800: expected é",)
+
+
 def test_the_same_line_is_said_once():
     found = Findings()
     for _ in range(3):

@@ -49,8 +49,8 @@ def test_an_edit_of_the_agent_is_another_search_and_the_same_detector(monkeypatc
 
 
 def test_a_data_set_with_another_box_or_name_has_another_hash(toy):
-    moved = dict(toy.boxes) | {"i0": Boxes.of([(2, 3, 12, 20)], [0])}
-    unknown = {key: value for key, value in toy.boxes.items() if key != "i0"}
+    moved = dict(toy.boxes) | {"i0.jpg": Boxes.of([(2, 3, 12, 20)], [0])}
+    unknown = {key: value for key, value in toy.boxes.items() if key != "i0.jpg"}
     others = [dataclasses.replace(toy, boxes=moved), dataclasses.replace(toy, boxes=unknown),
               dataclasses.replace(toy, classes=("cat", "wolf"))]
     assert len({dataset_hash(dataset) for dataset in (toy, *others)}) == 4

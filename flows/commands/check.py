@@ -3,31 +3,60 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from flows.arguments import command, job_from
+from mgral.errors import DataError
 
 if TYPE_CHECKING:
+    from mgral.study.preparation import Described
     from tasks.opened import Job
-    from tasks.prepare import Prepared
 
 
 def add(commands) -> None:
-    command(commands, "check", _check, "check settings and data, and say what a run would do")
+    made = command(commands, "check", _check, "check settings and data, and say what a run would do")
+    made.add_argument("--json", type=Path, metavar="FILE",
+                      help="write what the data set is, image by image, to FILE; a data set without faults counts as "
+                           "checked even if no study could be drawn from it")
+    made.add_argument("--hash", action="store_true",
+                      help="also read every byte of every image, and compare with what the study began with")
 
 
 def _check(options: Namespace) -> None:
-    job = job_from(options)
+    job = job_from(options, without_params=True)
     from flows.commands.dvc import check_stages
+    from mgral.progress import current
+    from mgral.study.pixels import check_pixels
+    from mgral.study.preparation import describe, raise_all
     from mgral.study.services import check_services
-    from tasks.prepare import prepare_data
 
+    described = describe(job.config, job.workspace, job.data, detector=options.json is None)
+    for note in (*described.loaded.notes, *described.notes):
+        current.get().note(note)
+    problems = [DataError(*described.loaded.problems)] if described.loaded.problems else []
+    if options.json is not None:
+        _write(options.json, described)
+        raise_all(problems)
+        return
+    if options.hash:
+        print(f"{check_pixels(job.workspace, described.dataset)} image files are as they were when they joined")
+    raise_all([*problems, *described.study_problems])
     check_services(job.config.services, job.workspace)
-    print(in_words(job, prepare_data(job)))
+    print(in_words(job, described))
     check_stages(job.params, job.config)
 
 
-def in_words(job: Job, prepared: Prepared) -> str:
+def _write(path: Path, described: Described) -> None:
+    from mgral.data.description import as_data
+    from mgral.files import write_json
+
+    faults = [problem for fault in described.study_problems for problem in fault.problems]
+    write_json(path, as_data(described.loaded, described.notes, faults))
+    print(f"{path}: {len(described.dataset.images)} images, {len(described.loaded.problems)} problems")
+
+
+def in_words(job: Job, described: Described) -> str:
     """The plan of a study, a few lines for people."""
     from mgral.study.plan import experiments, searches
 
@@ -35,10 +64,9 @@ def in_words(job: Job, prepared: Prepared) -> str:
     first, *others = study.strategies
     seeds = f"seed{'s' if len(study.seeds) > 1 else ''} {', '.join(map(str, study.seeds))}"
     lines = [
-        f"study {study.name}: {first} against {', '.join(others) or 'nothing'}, {study.cycles} cycles of "
+        f"study {study.name}: {first}{' against ' if others else ''}{', '.join(others)}, {study.cycles} cycles of "
         f"{study.budget} images, {seeds}",
-        f"data: {prepared.labelled} labelled, {prepared.pool} in the pool, {prepared.reward} to measure rewards on, "
-        f"{prepared.test} to test on; first snapshot {prepared.snapshot}",
+        _data_in_words(described, study.budget),
         f"detector: {config.detector.config or config.detector.preset} at {config.detector.image_size} px, "
         f"{config.training.steps} steps of {config.training.batch_size}"]
     if any(map(searches, study.strategies)):
@@ -48,3 +76,12 @@ def in_words(job: Job, prepared: Prepared) -> str:
                      f"{config.search.iterations} iterations"
                      f"{', if the table can guide one' if config.search.trust == 'auto' else ''}")
     return "\n".join(lines)
+
+
+def _data_in_words(described: Described, budget: int) -> str:
+    splits, dataset = described.splits, described.dataset
+    if splits is None:
+        return (f"data: {len(dataset.images)} images, none of them labelled: the first batch of {budget} is chosen for "
+                "diversity")
+    return (f"data: {len(splits.labelled)} labelled, {len(splits.pool)} in the pool, {len(splits.reward)} to measure "
+            f"rewards on, {len(splits.test)} to test on")

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from argparse import Namespace
 
-from flows.arguments import add_seed, command, job_from
+from flows.arguments import add_seed, as_given, command, job_from
+from flows.commands.cycle import WAITING
 
 
 def add(commands) -> None:
@@ -13,6 +16,10 @@ def add(commands) -> None:
 
 def _prepare(options: Namespace) -> None:
     job = job_from(options)
+    from mgral.study.results import Awaiting
     from tasks.prepare import prepare_data
 
-    prepare_data(job)
+    prepared = prepare_data(job)
+    if isinstance(prepared, Awaiting):
+        print(prepared.in_words(as_given(options)))
+        sys.exit(WAITING if "DVC_STAGE" in os.environ else 0)

@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from flows.arguments import command, job_from
+from flows.arguments import as_given, command, job_from
 
 if TYPE_CHECKING:
     from tasks.opened import Job
@@ -26,6 +26,10 @@ def _run(options: Namespace) -> None:
 
     check_services(job.config.services, job.workspace)
     result = run_study(job)
+    if isinstance(result, list):
+        for batch in result:
+            print(batch.in_words(as_given(options)))
+        return
     print(table_text(result))
     print(_where_next(job))
     if options.json:

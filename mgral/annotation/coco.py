@@ -7,19 +7,23 @@ by `file_name`; tools renumber images and categories at will, so what comes back
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from mgral.annotation.proposals import MODEL, proposals
 from mgral.data.dataset import Boxes, Dataset, ImageId
-from mgral.data.formats.coco import Document, document, read_document
-from mgral.data.formats.source import ROUNDING, Fit, SourceImage, clip
+from mgral.data.formats.checking import Rules, dataset_of
+from mgral.data.formats.coco import document, parts_of, read_file
+from mgral.data.formats.coco_entries import name_of
+from mgral.data.formats.folder import Folder
+from mgral.data.formats.json_files import parsed
+from mgral.data.formats.reading import Reading
+from mgral.data.formats.text import text_of
+from mgral.data.headers import Header
 from mgral.errors import DataError
-from mgral.files import write_json
+from mgral.files import read_json, write_json
+from mgral.findings import Findings
 from mgral.pool.inspection import Detections
-
-MODEL = "model"
-"""Value of the attribute `source` on boxes that no person has drawn."""
 
 
 def export_batch(path: Path, dataset: Dataset, ids: Sequence[ImageId], detections: Mapping[ImageId, Detections],
@@ -34,86 +38,78 @@ def export_batch(path: Path, dataset: Dataset, ids: Sequence[ImageId], detection
     unknown = [image_id for image_id in ids if image_id not in dataset.images]
     if unknown or len(set(ids)) < len(ids):
         raise ValueError(f"expected distinct images of the data set, got {', '.join(unknown) or 'one twice'}")
-    boxes = [box for image_id in ids if image_id in detections
-             for box in _proposed(dataset, image_id, detections[image_id].above(min_score))]
-    content: dict[str, Any] = document(dataset, ids, boxes, keep_ids=False)
+    boxes = [(image_id, box.corners, box.label, {"score": box.score,
+                                                 "attributes": {"score": box.score, "source": MODEL}})
+             for image_id in ids if image_id in detections
+             for box in proposals(dataset.images[image_id], detections[image_id], min_score)]
+    content: dict[str, Any] = document(dataset, ids, boxes)
     for entry, image_id in zip(content["images"], ids, strict=True):
         entry["mgral_id"] = image_id
     write_json(path, {"info": dict(info or {}), **content})
 
 
-def import_annotations(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> dict[ImageId, Boxes]:
-    """Reads a corrected file back: the boxes of exactly these images, or nothing.
+def names_of_classes(path: Path) -> list[str]:
+    """The names of a file's categories, in the order of their ids; empty for a file that is not COCO."""
+    try:
+        categories = read_json(path)["categories"]
+        return [entry["name"] for entry in sorted(categories, key=lambda entry: entry["id"])]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
-    An image is matched by its file name, or the last part of it where that is enough; an `mgral_id`, if it is still
-    there, must agree. An image of the file without boxes was looked at and is empty.
+
+def import_annotations(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> dict[ImageId, Boxes]:
+    """The same as `read_annotations`, without the notes."""
+    return read_annotations(path, dataset, ids)[0]
+
+
+def read_annotations(path: Path, dataset: Dataset,
+                     ids: Sequence[ImageId]) -> tuple[dict[ImageId, Boxes], tuple[str, ...]]:
+    """Reads a corrected file back: the boxes of exactly these images, or nothing; and a line for what was assumed.
+
+    An image is matched by its file name, or the last part of it where that is enough, whatever prefix or slashes a tool
+    has given it; an `mgral_id`, if it is still there, must agree. An image of the file without boxes was looked at and
+    is empty.
 
     Raises:
         DataError: images that are missing, unknown or there twice, categories that are unknown, boxes that are
             malformed, outside their image or without area, and a malformed file; all of it.
     """
-    problems: list[str] = []
-    content = read_document(path, problems)
-    fit = Fit(repair=False, problems=problems, notes=[], advice="correct it in the annotation tool and export again")
-    classes = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    boxes: dict[ImageId, Boxes] = {}
-    names = _names(dataset, ids)
-    for image in content.images:
-        image_id = _matched(image, content, names, problems)
-        if image_id in boxes:
-            problems.append(f"{image.where}: expected each image once, got {image.file_name!r} again; remove one entry")
-        elif image_id is not None:
-            boxes[image_id] = fit.boxes(_sized(image, dataset, image_id, problems), _size(dataset, image_id), classes)
-    if content.images:
-        problems += [f"{path}: expected an entry for {dataset.images[image_id].file_name!r} (image {image_id!r}), got "
-                     "none; export the whole batch" for image_id in ids if image_id not in boxes]
-    if problems:
-        raise DataError(*problems)
-    return {image_id: boxes[image_id] for image_id in ids}
+    findings = Findings()
+    reading = Reading(Folder.of(dataset.root, ids), findings,
+                      advice="correct it in the annotation tool and export again")
+    parts = parts_of(path, parsed(path, text_of(path, "a COCO file", findings), findings), findings)
+    if parts["annotations"] is None:
+        findings.problem(f"{path}: expected a list of objects under 'annotations', got none; export "
+                         "them too")
+    read_file(reading, path, parts, [""])
+    _check_names(path, parts["images"], reading)
+    reading.classes = dict(zip(dataset.classes, dataset.category_ids, strict=True))
+    headers = {image_id: Header(dataset.images[image_id].width, dataset.images[image_id].height, 1, None, "")
+               for image_id in ids}
+    boxes = dataset_of(reading, headers, Rules(without_boxes="empty")).boxes
+    for image_id in ids if parts["images"] else ():
+        if reading.row(image_id) is None:
+            findings.problem(f"{path}: expected an entry for {image_id!r}, got none; export the whole batch",
+                             "missing image")
+    if findings.problems:
+        raise DataError(*findings.problems)
+    boxes = {image_id: boxes[image_id] for image_id in ids}
+    empty = sum(not len(of_image) for of_image in boxes.values())
+    if empty:
+        findings.note(f"{path}: {empty} of {len(ids)} images have no box and are taken as empty")
+    return boxes, findings.notes
 
 
-def _proposed(dataset: Dataset, image_id: ImageId, detections: Detections) -> list[tuple]:
-    boxes = []
-    for xyxy, score, label in zip(detections.xyxy.tolist(), detections.scores.tolist(), detections.labels.tolist(),
-                                  strict=True):
-        x1, y1, x2, y2 = clip(tuple(xyxy), _size(dataset, image_id))
-        if min(x2 - x1, y2 - y1) > ROUNDING:
-            score = round(score, 4)
-            boxes.append((image_id, [round(coordinate, 2) for coordinate in (x1, y1, x2, y2)], label,
-                          {"score": score, "attributes": {"score": score, "source": MODEL}}))
-    return boxes
-
-
-def _names(dataset: Dataset, ids: Sequence[ImageId]) -> dict[str, ImageId]:
-    """The images by file name, and by its last part where no other image of the batch shares it."""
-    last: dict[str, list[ImageId]] = {}
-    for image_id in ids:
-        last.setdefault(PurePosixPath(dataset.images[image_id].file_name).name, []).append(image_id)
-    short = {name: sharing[0] for name, sharing in last.items() if len(sharing) == 1}
-    return short | {dataset.images[image_id].file_name: image_id for image_id in ids}
-
-
-def _matched(image: SourceImage, content: Document, names: Mapping[str, ImageId],
-             problems: list[str]) -> ImageId | None:
-    image_id = names.get(image.file_name, names.get(PurePosixPath(image.file_name).name))
-    claimed = content.entries[image.id].get("mgral_id", image_id)
-    if image_id is None:
-        problems.append(f"{image.where}: expected an image of the batch, got {image.file_name!r}; remove it, or give "
-                        "the file of the right batch")
-    elif claimed != image_id:
-        problems.append(f"{image.where}: expected mgral_id {image_id!r} for {image.file_name!r}, got {claimed!r}; "
-                        "undo the change of name")
-        return None
-    return image_id
-
-
-def _sized(image: SourceImage, dataset: Dataset, image_id: ImageId, problems: list[str]) -> SourceImage:
-    size = _size(dataset, image_id)
-    if image.size in (None, size):
-        return image
-    problems.append(f"{image.where}: expected {size[0]} × {size[1]} pixels, got {image.size[0]} × {image.size[1]}; "
-                    "annotate the image in its own size")
-    return replace(image, boxes=())
+def _check_names(path: Path, entries: Sequence[Mapping[str, Any]], reading: Reading) -> None:
+    """Refuses images of other batches, and names that were changed into those of another image."""
+    for name, where in reading.missing:
+        reading.findings.problem(f"{where}: expected an image of the batch, got {name!r}; remove it, or give the file "
+                                 "of the right batch", "unknown image")
+    claimed = {f"{path}: image {name_of(entry, 0)}": entry["mgral_id"] for entry in entries if "mgral_id" in entry}
+    for image in reading.images:
+        if claimed.get(image.where, image.file_name) != image.file_name:
+            reading.findings.problem(f"{image.where}: expected mgral_id {image.file_name!r}, got "
+                                     f"{claimed[image.where]!r}; undo the change of name", "mgral_id")
 
 
 def _size(dataset: Dataset, image_id: ImageId) -> tuple[int, int]:

@@ -12,14 +12,15 @@ import numpy as np
 from mgral.files import canonical_json
 
 ImageId = str
-"""Names an image everywhere: COCO's image id as text, or the path without its ending for VOC and YOLO."""
+"""Names an image everywhere: its path below the data set's folder, in every format."""
 Batch = tuple[ImageId, ...]
 """Images to annotate together: distinct ids, sorted."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """One image file. `width` and `height` in pixels, as seen after EXIF rotation."""
+    """One image file, `file_name` below the data set's folder. `width` and `height` in pixels, as seen after EXIF
+    rotation."""
 
     id: ImageId
     file_name: str
@@ -65,7 +66,8 @@ class Dataset:
     """Images, what is known of their boxes, and the splits that the source itself names.
 
     `images` holds every image; `boxes` only the annotated ones (an empty `Boxes` means "looked at, nothing there",
-    a missing key "not annotated"). `category_ids` are the stable COCO ids (from 1) of `classes`, row by row.
+    a missing key "not annotated"). `category_ids` are the stable COCO ids (from 1) of `classes`, row by row. `white` is
+    the value of 16-bit files that becomes white.
     """
 
     root: Path
@@ -74,17 +76,23 @@ class Dataset:
     images: Mapping[ImageId, ImageInfo]
     boxes: Mapping[ImageId, Boxes]
     splits: Mapping[str, tuple[ImageId, ...]] = field(default_factory=dict)
+    white: int = 65_535
 
     def path(self, image_id: ImageId) -> Path:
         return self.root / self.images[image_id].file_name
 
 
 def dataset_hash(dataset: Dataset) -> str:
-    """sha256 of ids, file names, sizes, classes and boxes: what the splits were drawn from."""
+    """sha256 of ids, sizes, classes and boxes: what the splits were drawn from."""
+    return boxes_hash(dataset, sorted(dataset.images))
+
+
+def boxes_hash(dataset: Dataset, ids: Iterable[ImageId]) -> str:
+    """sha256 of the classes, and of ids, sizes and boxes of these images, in their order."""
     digest = hashlib.sha256(canonical_json([dataset.classes, dataset.category_ids]).encode())
-    for image_id in sorted(dataset.images):
+    for image_id in ids:
         info, boxes = dataset.images[image_id], dataset.boxes.get(image_id)
-        digest.update(canonical_json([image_id, info.file_name, info.width, info.height, boxes is None]).encode())
+        digest.update(canonical_json([image_id, info.width, info.height, boxes is None]).encode())
         if boxes is not None:
             digest.update(boxes.xyxy.tobytes() + boxes.labels.tobytes() + boxes.ignore.tobytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import numpy as np
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.decoding import decode, each
 from mgral.errors import DataError
-from mgral.files import canonical_json, read_json, sha256, write_json, writing
+from mgral.files import canonical_json, read_json, sha256, sha256_of, write_json, writing
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +24,7 @@ PADDING = 114
 """Grey value outside an image, close to the mean of natural images."""
 CANVAS_MULTIPLE = 32
 """Coarsest stride of the usual detectors."""
-_VERSION = "1"
+_VERSION = "2"
 
 Progress = Callable[[int, int], None]
 
@@ -41,6 +42,8 @@ class ImageStore:
     scales: tuple[float, ...]
     array: np.ndarray
     """(N, 3, H, W) uint8, mapped read-only."""
+    hashes: tuple[str, ...]
+    """Of each file's bytes, 16 hex digits of their sha256."""
     resident: torch.Tensor | None = None
     """The same in a GPU's memory."""
 
@@ -49,7 +52,8 @@ class ImageStore:
         """Opens the store of these images at this size, building it first when it is absent.
 
         Args:
-            folder: where `<key>.npy` and `<key>.json` are kept; the key changes with any image file.
+            folder: where `<key>.npy` and `<key>.json` are kept; the key changes with any image file's size or time
+                of writing. Files that were touched in another way are hashed, and decoded again if they differ.
             progress: called with (images done, images in all) while building.
 
         Raises:
@@ -59,12 +63,14 @@ class ImageStore:
         contents = tuple(_content(dataset, image_id, image_size) for image_id in ids)
         images = (dataset.images[image_id] for image_id in ids)
         scales = tuple(image_size / max(image.width, image.height) for image in images)
-        path = folder / f"{_key(dataset, image_size)}.npy"
+        key, changed = _key(dataset, image_size)
+        path = folder / f"{key}.npy"
         shape = (len(ids), 3, *_canvas(contents))
-        if not _whole(path, shape):
-            _build(path, dataset, contents, shape, progress)
-            write_json(path.with_suffix(".json"), {"image_size": image_size, "shape": list(shape)})
-        return cls(ids, image_size, contents, scales, np.load(path, mmap_mode="r"))
+        hashes = _kept_hashes(path, dataset, shape, changed)
+        if hashes is None:
+            hashes = _build(path, dataset, contents, shape, progress)
+            write_json(path.with_suffix(".json"), {"image_size": image_size, "shape": list(shape), "digests": hashes})
+        return cls(ids, image_size, contents, scales, np.load(path, mmap_mode="r"), tuple(hashes))
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -84,6 +90,11 @@ class ImageStore:
     @cached_property
     def row(self) -> dict[ImageId, int]:
         return {image_id: row for row, image_id in enumerate(self.ids)}
+
+    @property
+    def digests(self) -> dict[ImageId, str]:
+        """What each image's file held when it was decoded: 16 hex digits of the sha256 of its bytes."""
+        return dict(zip(self.ids, self.hashes, strict=True))
 
     def pixels(self, ids: Sequence[ImageId]) -> torch.Tensor:
         """(B, 3, H, W) uint8 RGB, a copy; on the GPU where all pixels are.
@@ -135,8 +146,9 @@ def _rounded_up(side: int) -> int:
     return -(-side // CANVAS_MULTIPLE) * CANVAS_MULTIPLE
 
 
-def _key(dataset: Dataset, image_size: int) -> str:
-    problems, facts = [], []
+def _key(dataset: Dataset, image_size: int) -> tuple[str, list[int]]:
+    """The key, and when each file was last changed, in its metadata too, in nanoseconds."""
+    problems, facts, changed = [], [], []
     for image_id, image in dataset.images.items():
         try:
             stat = dataset.path(image_id).stat()
@@ -144,39 +156,58 @@ def _key(dataset: Dataset, image_size: int) -> str:
             problems.append(f"{dataset.path(image_id)}: expected an image file, got nothing there; restore it")
             continue
         facts.append([image_id, image.file_name, image.width, image.height, stat.st_size, stat.st_mtime_ns])
+        changed.append(stat.st_ctime_ns)
     if problems:
         raise DataError(*problems)
-    return sha256(_VERSION, str(image_size), canonical_json(facts))
+    return sha256(_VERSION, str(image_size), str(dataset.white), canonical_json(facts)), changed
 
 
-def _whole(path: Path, shape: tuple[int, ...]) -> bool:
+def _kept_hashes(path: Path, dataset: Dataset, shape: tuple[int, ...], changed: Sequence[int]) -> list[str] | None:
+    """Of a store that is whole and that of these files, the hashes of their bytes; None if it has to be built."""
     # The index is written last: with it, the pixels are complete.
     index = path.with_suffix(".json")
-    return (index.exists() and read_json(index)["shape"] == list(shape)
-            and path.exists() and path.stat().st_size > np.prod(shape))
+    try:
+        kept = read_json(index)
+        hashes, since = kept["digests"], index.stat().st_mtime_ns
+        if kept["shape"] != list(shape) or path.stat().st_size <= np.prod(shape) or len(hashes) != len(changed):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    touched = [(image_id, before) for image_id, before, when in zip(dataset.images, hashes, changed, strict=True)
+               if when > since]
+    if any(sha256_of(dataset.path(image_id)) != before for image_id, before in touched):
+        return None
+    if touched:
+        os.utime(index)
+    return hashes
 
 
 def _build(path: Path, dataset: Dataset, contents: Sequence[tuple[int, int]], shape: tuple[int, ...],
-           progress: Progress | None) -> None:
+           progress: Progress | None) -> list[str]:
+    """Decodes all images into the file; the hashes of their bytes."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _check_room(path.parent, int(np.prod(shape)))
-    problems = []
+    problems, hashes = [], []
     with writing(path) as temporary:
         array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
-        def draw(row_id: tuple[int, ImageId]) -> None:
+        def draw(row_id: tuple[int, ImageId]) -> str:
             row, image_id = row_id
+            source = dataset.path(image_id)
             height, width = contents[row]
             array[row] = PADDING
-            array[row, :, :height, :width] = decode(dataset.path(image_id), width, height).transpose(2, 0, 1)
+            array[row, :, :height, :width] = decode(source, width, height, dataset.white).transpose(2, 0, 1)
+            return sha256_of(source)
 
-        for done, (_, faults) in enumerate(each(draw, enumerate(dataset.images)), start=1):
+        for done, (digest, faults) in enumerate(each(draw, enumerate(dataset.images)), start=1):
             problems += faults
+            hashes.append(digest)
             if progress:
                 progress(done, shape[0])
         if problems:
             raise DataError(*problems)
         array.flush()
+    return hashes
 
 
 def _check_room(folder: Path, needed: int) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from mgral.config import DetectorConfig
 from mgral.errors import ConfigError
+from mgral.files import why_unreadable
 
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
 
@@ -72,8 +73,8 @@ def model_config(config: DetectorConfig, classes: Sequence[str]) -> dict[str, An
     """
     preset = config.config or PRESETS[config.preset]
     if isinstance(preset, str):
-        model = _read(preset)
-        _set_classes(model, len(classes))
+        model = model_of(read_config_file(preset), preset)
+        set_classes(model, len(classes))
         if config.config is None and config.weights is None:
             _unfreeze(model)
     else:
@@ -147,28 +148,43 @@ def _vgg() -> type:
     return ScaledVGG
 
 
-def _read(name: str) -> dict[str, Any]:
+def read_config_file(name: str) -> dict[str, Any]:
+    """The whole of a config file, which is executed, or of `mmdet::…`.
+
+    Raises:
+        ConfigError: no such file, or whatever it raised, in one line.
+    """
     from mmengine.config import Config
     from mmengine.hub import get_config
 
-    if "::" not in name and not Path(name).is_file():
-        raise ConfigError(f"{name}: expected an mmdet config file, got no such file")
+    reason = None if "::" in name else why_unreadable(Path(name))
+    if reason:
+        raise ConfigError(f"{name}: expected an mmdet config file, got {reason}")
     try:
         config = get_config(name) if "::" in name else Config.fromfile(name)
-    except Exception as error:  # a config file is a program: anything may come out of it
-        raise ConfigError(f"{name}: expected an mmdet config file, got {type(error).__name__}: {error}") from error
-    if "model" not in config:
-        raise ConfigError(f"{name}: expected a `model` section, got {', '.join(config) or 'nothing'}")
-    return config.model.to_dict()
+        return config.to_dict()
+    except (Exception, SystemExit) as error:  # a config file is a program: anything may come out of it
+        raise ConfigError(f"{name}: expected an mmdet config file, got {type(error).__name__}: "
+                          f"{' '.join(str(error).split())}") from error
 
 
-def _set_classes(node: Any, count: int) -> None:
+def model_of(config: dict[str, Any], name: str) -> dict[str, Any]:
+    """The `model` section of a whole config; `name` is where it stands."""
+    model = config.get("model")
+    if not isinstance(model, dict):
+        raise ConfigError(f"{name}: expected a `model` section, got "
+                          f"{', '.join(map(str, config)) if model is None and config else 'nothing of the kind'}")
+    return model
+
+
+def set_classes(node: Any, count: int) -> None:
+    """Writes the number of classes wherever a model's settings hold one."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key == "num_classes":
                 node[key] = count
             else:
-                _set_classes(value, count)
+                set_classes(value, count)
     elif isinstance(node, list | tuple):
         for value in node:
-            _set_classes(value, count)
+            set_classes(value, count)

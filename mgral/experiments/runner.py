@@ -76,9 +76,10 @@ class ExperimentRunner:
                 self.reused += 1
                 yield known
             else:
-                # Not from the fingerprint: an edit of code that changes no number must draw the same.
+                # Not from the fingerprint: an edit of code that changes no number must draw the same, and so must the
+                # same pictures in another folder.
                 # Nor from the batch: what chance does to all batches alike does not make one look better.
-                seed = derived_seed(self.provenance.seed, "experiment", self.provenance.snapshot, repeat)
+                seed = derived_seed(self.provenance.seed, "experiment", len(self.setup.labelled), repeat)
                 missing[Planned(ids, seed, self.interim(ids, repeat), until)] = name
         for planned, result in run_all(self.setup, list(missing), self.at_once):
             if isinstance(result, MemoryFault):

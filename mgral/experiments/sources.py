@@ -41,18 +41,18 @@ def semisupervised(detector: str, boxes: Mapping[ImageId, Boxes], config: Semisu
     return Source("semisupervised", detector, boxes, config)
 
 
-def student(detectors: Detectors, detector: str, snapshot: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig,
+def student(detectors: Detectors, detector: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig,
             inspection: Inspection, pool: Sequence[ImageId], pseudo_label: float) -> Source:
     """A detector of half of the labels learns the batch as the cycle's detector labels it.
 
     What that detector is sure of, from a score of `pseudo_label` on, counts as true. The half is drawn at random, and
     its detector is trained here where it is missing.
     """
-    rng = np.random.default_rng(derived_seed(detectors.seed, "part", snapshot))
+    rng = np.random.default_rng(derived_seed(detectors.seed, "part", len(boxes)))
     drawn = tuple(sorted(str(image_id) for image_id in rng.permutation(sorted(boxes))[:-(-len(boxes) // 2)]))
     half = {image_id: boxes[image_id] for image_id in drawn}
     name = fingerprint("detector", "half", detector, drawn)
-    detectors.train(name, half, snapshot, title="half of the labels: ")
+    detectors.train(name, half, title="half of the labels: ")
     return Source("student", name, half, supervised(config), _pseudo_labels(inspection, pool, pseudo_label))
 
 

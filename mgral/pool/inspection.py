@@ -100,9 +100,10 @@ class DetectionSequence(Sequence[Detections]):
 class Inspection:
     """One pass of a detector over N images.
 
-    `embedding` (N, 256) float32; `class_scores` (N, K, C) float32, class probabilities (foreground classes only) of
-    the K locations the detector is surest of, before suppression, best first; `detections` after suppression, given
-    as any sequence. A loaded inspection stays on disk: what is looked at is read.
+    `embedding` (N, d) float32, 256 dimensions from our detectors and any number from elsewhere; `class_scores`
+    (N, K, C) float32, class probabilities (foreground classes only) of the K locations the detector is surest of,
+    before suppression, best first (K = 0 where predictions alone are known, C = 0 where not even they are);
+    `detections` after suppression, given as any sequence. A loaded inspection stays on disk: what is looked at is read.
     """
 
     ids: tuple[ImageId, ...]

@@ -10,6 +10,8 @@ from mgral.pool.inspection import BLOCK, Inspection
 
 LEAST_SCORE = 0.05
 """Detections below it are not counted: a detector keeps a long tail of them that says nothing."""
+UNSURE = (0.2, 0.8)
+"""Scores of detections that a person would call uncertain: their entropy is above 0.5 nats."""
 LOCATION_BLOCK = 1024
 """Images whose locations are looked at together: each has K × C scores."""
 
@@ -25,6 +27,11 @@ def detection_entropy(inspection: Inspection) -> np.ndarray:
     Unlike the entropy of locations it counts an object once, and an image in which nothing is found has none.
     """
     return _by_class(inspection, _binary_entropy)
+
+
+def uncertain_objects(inspection: Inspection) -> np.ndarray:
+    """Detections of each class in each image (N, C) whose score lies within `UNSURE`."""
+    return _by_class(inspection, lambda scores: (scores >= UNSURE[0]) & (scores <= UNSURE[1]))
 
 
 def uncertainty(inspection: Inspection) -> np.ndarray:

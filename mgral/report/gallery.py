@@ -7,9 +7,10 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageOps
+from PIL import Image, ImageDraw
 
 from mgral.data.dataset import Dataset, ImageId
+from mgral.data.decoding import decode
 from mgral.files import writing
 from mgral.pool.inspection import Detections
 
@@ -34,8 +35,8 @@ def draw_gallery(path: Path, dataset: Dataset, ids: Sequence[ImageId], detection
     head = 2 * (LINE + GAP)
     sheet = Image.new("RGB", (columns * (CELL + GAP) + GAP, rows * (CELL + foot) + head + GAP), "white")
     pen = ImageDraw.Draw(sheet)
-    pen.text((GAP, GAP), f"{len(shown)} of {len(ids)} chosen images; boxes: the model's, score {min_score} or more",
-             fill="black")
+    boxes = f"; boxes: the model's, score {min_score} or more" if dataset.classes else ""
+    pen.text((GAP, GAP), f"{len(shown)} of {len(ids)} chosen images{boxes}", fill="black")
     _legend(pen, dataset.classes)
     for place, (image_id, caption) in enumerate(zip(shown, captions, strict=True)):
         left = GAP + (place % columns) * (CELL + GAP)
@@ -64,11 +65,11 @@ def _legend(pen: ImageDraw.ImageDraw, classes: Sequence[str]) -> None:
 
 
 def _cell(dataset: Dataset, image_id: ImageId, detections: Detections) -> Image.Image:
-    with Image.open(dataset.path(image_id)) as file:
-        image = ImageOps.exif_transpose(file).convert("RGB")
-    scale = CELL / max(image.size)
+    info = dataset.images[image_id]
+    scale = CELL / max(info.width, info.height)
+    width, height = max(1, round(info.width * scale)), max(1, round(info.height * scale))
     cell = Image.new("RGB", (CELL, CELL), "#eeeeee")
-    cell.paste(image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale)))))
+    cell.paste(Image.fromarray(decode(dataset.path(image_id), width, height, dataset.white)))
     pen = ImageDraw.Draw(cell)
     for corners, label in zip(detections.xyxy, detections.labels, strict=True):
         x1, y1, x2, y2 = (float(value) * scale for value in corners)

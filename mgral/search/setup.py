@@ -54,7 +54,7 @@ class Setup:
         if self.config.source == "semisupervised":
             source = sources.semisupervised(self.detector, self.labelled, self.semisup)
         else:
-            source = sources.student(self.detectors, self.detector, self.provenance.snapshot, self.labelled,
+            source = sources.student(self.detectors, self.detector, self.labelled,
                                      self.semisup, inspection, pool, self.config.pseudo_label)
         return self._open(source, self.reward)
 

@@ -21,8 +21,10 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     ids = [ids[row] for row in rng.permutation(len(ids))]
     points, covered = _points(view, ids)
     rows, distances = k_centre(points, covered, budget)
-    return Selection(tuple(ids[row] for row in rows), tuple(distances.tolist()),
-                     tuple(f"distance {distance:.2f} from all labelled and chosen images" for distance in distances))
+    reasons = [f"unlike all labelled and chosen images (distance {distance:.2f})" for distance in distances]
+    if not len(covered):  # nothing to be far from: the first is drawn by chance
+        distances[0], reasons[0] = 0.0, "the first, drawn by chance as nothing is labelled"
+    return Selection(tuple(ids[row] for row in rows), tuple(distances.tolist()), tuple(reasons))
 
 
 def k_centre(points: np.ndarray, covered: np.ndarray, budget: int,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -26,7 +26,7 @@ class Need(StrEnum):
 
 
 INSPECTION = frozenset({Need.PREDICTIONS, Need.EMBEDDINGS, Need.CLASS_SCORES})
-"""What an inspection holds."""
+"""What an inspection by a detector of ours holds; one made of predictions or pictures alone holds less."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +35,8 @@ class PoolView:
 
     `inspection` is the current detector's, of at least the pool; `classes` names what its labels mean. `truth`
     holds true boxes, of the pool too, for strategies that serve as an upper reference only. `setup` is what a strategy
-    that runs experiments works with (`mgral.search.Setup`), `fitted` what its `fit` learned.
+    that runs experiments works with (`mgral.search.Setup`), `fitted` what its `fit` learned. `annotated` holds true
+    boxes of labelled images, to be counted in place of what the detector sees in them.
     """
 
     pool: tuple[ImageId, ...]
@@ -45,15 +46,24 @@ class PoolView:
     truth: Mapping[ImageId, Boxes] | None = None
     setup: Any = None
     fitted: Any = None
+    annotated: Mapping[ImageId, Boxes] = field(default_factory=dict)
 
     @property
     def offers(self) -> frozenset[Need]:
-        offered = set() if self.inspection is None else set(INSPECTION)
+        offered = set() if self.inspection is None else set(_held(self.inspection))
         if self.truth is not None and all(image_id in self.truth for image_id in self.pool):
             offered.add(Need.TRUTH)
         if self.setup is not None:
             offered.add(Need.EXPERIMENTS)
         return frozenset(offered)
+
+
+def _held(inspection: Inspection) -> frozenset[Need]:
+    """What an inspection knows of its images: of a class, dimension or location that is not there, nothing."""
+    _, locations, classes = inspection.class_scores.shape
+    there = {Need.PREDICTIONS: classes, Need.EMBEDDINGS: inspection.embedding.shape[1],
+             Need.CLASS_SCORES: locations * classes}
+    return frozenset(need for need, size in there.items() if size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,8 +10,9 @@ from dataclasses import replace
 
 from mgral.annotation.coco import import_annotations
 from mgral.data.dataset import Boxes, Dataset, ImageId
-from mgral.data.formats.coco import read_document, write_coco
+from mgral.data.formats.coco import write_coco
 from mgral.errors import DataError
+from mgral.files import read_json
 from mgral.study.workspace import Workspace
 
 
@@ -22,7 +23,7 @@ def keep_corrections(workspace: Workspace, dataset: Dataset, boxes: Mapping[Imag
 
 
 def kept_corrections(workspace: Workspace, dataset: Dataset) -> dict[ImageId, Boxes]:
-    """All boxes that a person has corrected, by image id.
+    """All boxes that a person has corrected, by image id, of classes of the data set.
 
     Raises:
         DataError: the file was damaged.
@@ -30,9 +31,37 @@ def kept_corrections(workspace: Workspace, dataset: Dataset) -> dict[ImageId, Bo
     path = workspace.corrections
     if not path.exists():
         return {}
-    problems: list[str] = []
-    images = read_document(path, problems).images
-    if problems:
-        raise DataError(*problems)
-    named = {info.file_name: image_id for image_id, info in dataset.images.items()}
-    return import_annotations(path, dataset, [named[image.file_name] for image in images if image.file_name in named])
+    named = [entry["file_name"] for entry in _content(workspace)["images"]]
+    return import_annotations(path, dataset, [name for name in named if name in dataset.images])
+
+
+def with_corrections(workspace: Workspace, dataset: Dataset) -> Dataset:
+    """The data set with the boxes that came back from people; classes that only they have named come after its own.
+
+    Raises:
+        DataError: the file was damaged.
+    """
+    if not workspace.corrections.exists():
+        return dataset
+    dataset = with_classes(dataset, [entry["name"] for entry in _content(workspace)["categories"]])
+    return replace(dataset, boxes={**dataset.boxes, **kept_corrections(workspace, dataset)})
+
+
+def with_classes(dataset: Dataset, names: list[str]) -> Dataset:
+    """The data set with these classes besides, numbered on."""
+    new = [name for name in names if name not in dataset.classes]
+    first = max(dataset.category_ids, default=0) + 1
+    return replace(dataset, classes=(*dataset.classes, *new),
+                   category_ids=(*dataset.category_ids, *range(first, first + len(new))))
+
+
+def _content(workspace: Workspace) -> dict:
+    try:
+        content = read_json(workspace.corrections)
+        if all(isinstance(content[name], list) for name in ("images", "categories")):
+            return content
+        got = "other content"
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        got = str(error)
+    raise DataError(f"{workspace.corrections}: expected what people have corrected, as `mgral import` wrote it, got "
+                    f"{got}; restore the file, or delete it and import again")

@@ -21,7 +21,7 @@ REPORT = "report"
 PREPARED = ("splits.json", "source.json", "snapshot.json", "annotations.json")
 LABELLED = ("snapshot.json", "annotations.json")
 """A cycle's part of the chain that holds the labelled set."""
-DECIDED = (*LABELLED, "preannotations.json", "chosen.jpg", "result.json")
+DECIDED = (*LABELLED, "choice.json", "preannotations.json", "chosen.jpg", "result.json")
 SEARCHED = ("table.png", "search.png", "controls.json")
 TRAINING = ("device", "data", "detector", "training", "study.training")
 """Settings that decide what a cycle's detector is."""
@@ -114,11 +114,12 @@ def work(config: Config, splits: Splits, planned: Iterable[Stage]) -> Counter[st
         if stage.cycle:
             total.update(inspect=len(splits.pool) + len(splits.labelled))
         if stage.strategy and searches(stage.strategy):
-            total.update(_searching(config, splits))
+            total.update(choosing(config))
     return total
 
 
-def _searching(config: Config, splits: Splits) -> Counter[str]:
+def choosing(config: Config) -> Counter[str]:
+    """Units of work of a choice that fills a table and searches it."""
     table = config.table
     total = Counter({"experiment": experiments(table) + config.search.check, "search": config.search.iterations,
                      "true gain": config.study.true_gains})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mgral.config import Config
 from mgral.data.dataset import ImageId
-from mgral.files import read_json, write_json
+from mgral.data.formats.reading import shown
+from mgral.errors import StateError
+from mgral.files import canonical_json, read_json, write_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +72,83 @@ class CycleResult:
     @classmethod
     def read(cls, path: Path) -> CycleResult:
         values = read_json(path)
-        choice = Choice(**{name: value if name == "origin" else tuple(value)
-                           for name, value in values["choice"].items()})
-        nested = {name: values[name] and kind(**values[name])
-                  for name, kind in (("table", TableResult), ("search", SearchResult))}
-        return cls(**{**values, **nested, "choice": choice})
+        return cls(**{**values, **_chosen(values)})
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceRecord:
+    """A batch as it was chosen, kept from then on: `by` are the settings that decide, and the version of the labelled
+    set that it was chosen on."""
+
+    choice: Choice
+    table: TableResult | None
+    search: SearchResult | None
+    by: Mapping[str, Any]
+
+    def write(self, path: Path) -> None:
+        write_json(path, asdict(self))
+
+    @classmethod
+    def read(cls, path: Path) -> ChoiceRecord:
+        values = read_json(path)
+        return cls(**{**values, **_chosen(values)})
+
+    def check(self, path: Path, by: Mapping[str, Any]) -> None:
+        """Raises StateError if a choice made `by` this would be another one: a batch that people may be at work on is
+        not replaced."""
+        now = json.loads(canonical_json(by))
+        changed = [f"{name} {shown(self.by.get(name))}, now {shown(now.get(name))}"
+                   for name in sorted({*self.by, *now}) if self.by.get(name) != now.get(name)]
+        if changed:
+            raise StateError(f"{path}: expected a batch chosen with today's settings, got one chosen with "
+                             f"{'; '.join(changed[:3])}{' …' if len(changed) > 3 else ''}; set it back, give the study "
+                             f"another study.name, or delete {path.parent} and later cycles to choose anew")
+
+
+def deciding(config: Config, searching: bool, snapshot: str) -> dict[str, Any]:
+    """What a choice is made by, flat, by name of the setting: training and choosing, and the labelled set's version."""
+    study = {"training": config.study.training, "budget": config.study.budget}
+    sections = {"detector": config.detector.model_dump(mode="json"), "study": study,
+                "training": config.training.model_dump(mode="json")}
+    if searching or config.study.training != "supervised":
+        sections["semisup"] = config.semisup.used()
+    if searching:
+        sections |= {"table": config.table.model_dump(mode="json", exclude={"at_once"}),
+                     "search": config.search.model_dump(mode="json")}
+    return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()} | {
+        "snapshot": snapshot}
+
+
+def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
+    choice = Choice(**{name: value if name == "origin" else tuple(value)
+                       for name, value in values["choice"].items()})
+    nested = {name: values[name] and kind(**values[name])
+              for name, kind in (("table", TableResult), ("search", SearchResult))}
+    return {**nested, "choice": choice}
+
+
+@dataclass(frozen=True, slots=True)
+class Awaiting:
+    """A batch that people have to label before the work can go on; cycle 0 is the first batch, before any detector.
+
+    `missing` of its `images` are not labelled yet; `batch` is the file that goes out; `options` tell the command line
+    which strategy and seed.
+    """
+
+    label: str
+    cycle: int
+    images: int
+    missing: int
+    batch: Path
+    options: str = ""
+
+    def in_words(self, given: str = "") -> str:
+        """What is waited for and what to type next; `given` are the options that the command was given."""
+        some = "" if self.missing == self.images else f"{self.missing} of "
+        boxes = "with the detector's boxes" if self.cycle else "without boxes"
+        return (f"WAITING for annotations of {some}{self.images} images ({self.label}).\n"
+                f"  for annotators: {self.batch} (COCO, {boxes}); pictures: {self.batch.parent / 'chosen.jpg'}\n"
+                f"  next: mgral import{given}{self.options} --cycle {self.cycle} FILE")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,12 @@
       runs/STUDY/report/           results, table and learning curves of all seeds
       runs/STUDY/seed-S/
         scenes/                    synthetic scenes, when the study has no data set of its own
+        first/                     the first batch, where nothing is labelled yet
         prepared/                  splits and the first snapshot
         STRATEGY/CYCLE/            what a cycle decided: snapshot, batch, result
         corrections.json           what people have corrected, kept whatever is computed again
+        handed-out/                batches that people were asked to label
+        images.json                what each image file held when it joined
         seconds/                   how long each cycle took
 """
 
@@ -63,12 +66,25 @@ class Workspace:
         return self.prepared / "source.json"
 
     @property
+    def first(self) -> Path:
+        """The batch that is labelled before there is anything to learn from."""
+        return self.seed_folder / "first"
+
+    @property
     def report(self) -> Path:
         return self.folder / "report"
 
     def cycle(self, strategy: str, cycle: int) -> Path:
         """The folder of a cycle; cycle 0 is the state before the first, the same for every strategy."""
         return self.seed_folder / folder_name(strategy) / str(cycle) if cycle else self.prepared
+
+    def choice(self, strategy: str, cycle: int) -> Path:
+        """The batch that a cycle chose, and what it was chosen by: people may be at work on it."""
+        return self.cycle(strategy, cycle) / "choice.json"
+
+    def handed_out(self, strategy: str, cycle: int) -> Path:
+        """The same record of a batch that people were asked to label: no run and no DVC stage removes it."""
+        return self.seed_folder / "handed-out" / f"{folder_name(strategy)}-{cycle}.json"
 
     def snapshot(self, strategy: str, cycle: int) -> Path:
         return self.cycle(strategy, cycle) / "snapshot.json"
@@ -86,6 +102,11 @@ class Workspace:
         return self.seed_folder / "corrections.json"
 
     @property
+    def pixels(self) -> Path:
+        """What each image file held when it joined."""
+        return self.seed_folder / "images.json"
+
+    @property
     def cache(self) -> Path:
         return self.root / "runs" / "cache"
 
@@ -93,5 +114,15 @@ class Workspace:
         return self.cache / kind / f"{fingerprint[:32]}{ending}"
 
     @property
+    def locks(self) -> Path:
+        """Which process works on what, in no versioned folder."""
+        return self.cache / "locks"
+
+    @property
     def images(self) -> Path:
         return self.cache / "images"
+
+    @property
+    def heads(self) -> Path:
+        """What is known of image files that were looked at before."""
+        return self.cache / "heads"

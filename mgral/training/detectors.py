@@ -50,12 +50,13 @@ class Detectors:
         """A trained detector, in eval mode."""
         return load_checkpoint(self.path(fingerprint), self.device)
 
-    def train(self, fingerprint: str, boxes: Mapping[ImageId, Boxes], snapshot: str,
+    def train(self, fingerprint: str, boxes: Mapping[ImageId, Boxes],
               unlabelled: Sequence[ImageId] = (), title: str = "", world: World = ALONE,
               device: str | None = None) -> Path:
         """The checkpoint of that fingerprint; trained, from where an earlier call was interrupted, if it is missing.
 
-        Without unlabelled images the training is supervised.
+        Without unlabelled images the training is supervised. Its seed tells trainings apart by how many images are
+        labelled, so that the same pictures in another folder train the same detector.
 
         Raises:
             TrainingError: a loss that is not finite.
@@ -65,7 +66,7 @@ class Detectors:
             current.get().skip("train", self.training.steps)
             return path
         data = TrainingSet(self.detector, self.classes, self.store, boxes, unlabelled, self.seed,
-                           derived_seed(self.seed, "detector", snapshot), device or self.device)
+                           derived_seed(self.seed, "detector", len(boxes)), device or self.device)
         method = self.method if unlabelled else SUPERVISED
         with current.get().phase(f"{title}training the detector", "train", self.training.steps) as advance:
             for _ in train_cycle_detector(data, self.training, self.semisup, method, path, world):

@@ -13,7 +13,7 @@ import torch
 
 from mgral.data.dataset import ImageId
 from mgral.detection import ALONE, Detector, World, read_tensors
-from mgral.errors import StateError
+from mgral.errors import StateError, TrainingError
 from mgral.files import canonical_json, sha256, writing
 from mgral.randomness import isolated, shuffled, stream
 from mgral.training.inputs import total
@@ -56,7 +56,7 @@ class Training:
     one never interrupted. A step is saved after it was yielded: what the consumer appended to `evaluations` by then is
     there again. The file stays until `forget`, so that nothing is lost before the consumer has kept the result.
 
-    Raises `TrainingError`, while it trains, for a loss that is not finite; names the images.
+    Raises `TrainingError`, while it trains, for a loss that is not finite, and names the images; or for such weights.
     """
 
     def __init__(self, method: Method, labelled: Drawn, unlabelled: Drawn, settings: Mapping[str, Any], seed: int,
@@ -119,10 +119,21 @@ class Training:
                 lr = self._optimiser.step(step, loss, value, [*draw.labelled, *draw.unlabelled])
             self.method.after(step)
             self._done = step + 1
+            if self._done == self._end:
+                self._check_weights()
             yield Step(self._done, self.steps, value, lr)
             if self._done % self.every == 0 or self._done == self._end < self.steps or time.monotonic() > due:
+                self._check_weights()
                 self._save()
                 due = time.monotonic() + LONGEST
+
+    def _check_weights(self) -> None:
+        """A finite loss may have gradients that are not, and a teacher may never have been finite: such weights are
+        neither kept nor gone on from."""
+        for name, weights in self.method.result.state_dict().items():
+            if not torch.isfinite(weights).all():
+                raise TrainingError(f"step {self._done}: expected finite weights, got others in {name}; try a smaller "
+                                    "learning rate")
 
     def _save(self) -> None:
         if self._checkpoint is None or not self.world.first:

@@ -74,3 +74,17 @@ def test_the_scaling_benchmark_goes_from_embeddings_to_a_batch():
                                      "controls"]
     assert sum(size["seconds"].values()) <= size["total_seconds"] + 0.1
     assert 0 < size["anonymous_mb"] <= size["peak_mb"]
+
+
+def test_the_reading_benchmark_counts_before_it_compares():
+    command = [sys.executable, "benchmarks/reading.py", "--images", "300", "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["name"], found["goal"]) == ("reading", 1)
+    sides = [found["raw"][name] for name in ("reference", "cold", "warm")]
+    assert [side["counts"]["images"] for side in sides] == [300] * 3
+    assert found["raw"]["cold"]["counts"]["boxes"] == found["raw"]["reference"]["counts"]["boxes"] > 1800
+    assert found["ratio"] == round(sides[0]["seconds"] / sides[1]["seconds"], 2)
+    plain = [found["raw"]["folder"][name] for name in ("reference", "cold", "warm")]
+    assert [side["counts"] for side in plain] == [{"images": 300, "boxes": 0}] * 3
+    assert all(side["peak_mb"] > 10 and side["cpu"] > 0 for side in sides + plain)

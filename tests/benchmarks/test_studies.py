@@ -9,7 +9,8 @@ from mgral.pool.inspection import Detections
 from tests.conftest import ROOT
 
 TINY = {
-    "data": {"labelled": 16, "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+    "data": {"format": "synthetic", "labelled": 16,
+             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
     "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
     "semisup": {"steps": 4, "labelled_per_step": 2, "unlabelled_per_step": 2},
     "search": {"iterations": 3, "agent": {"batches_per_iteration": 4}}, "table": {"at_once": 1},

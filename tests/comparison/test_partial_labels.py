@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def study(folder):
     write_scenes(SCENES, folder / "scenes", 0)
-    data = DataConfig(synthetic=SCENES)
+    data = DataConfig(format="synthetic", synthetic=SCENES)
     dataset = load_dataset(data, folder / "scenes").dataset
     train, test = draw_test(dataset, data, 0)
     return PartialLabelStudy(DetectorConfig(image_size=64), SEMISUP, dataset.classes,

@@ -1,6 +1,7 @@
 """What every query strategy must do."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -41,6 +42,13 @@ def test_gives_the_budget_in_distinct_unlabelled_ids_with_a_score_and_a_reason_e
     assert np.isfinite(selection.scores).all()
     assert all(selection.reasons)
     assert selection.origin == strategy.name
+
+
+def test_the_first_batch_of_all_is_chosen_where_nothing_is_labelled(strategy):
+    selection = chosen(strategy, replace(pool_view(), labelled=()), 7, np.random.default_rng(1))
+    assert len(set(selection.ids)) == 7
+    assert np.isfinite(selection.scores).all()
+    assert not any("inf" in reason for reason in selection.reasons)
 
 
 def test_scores_every_image_of_the_pool(strategy):
@@ -86,6 +94,36 @@ def test_too_small_a_pool_is_refused(strategy, budget):
 def test_pool_with_labelled_or_repeated_images_is_refused(strategy, pool):
     with pytest.raises(ValueError, match="expected a pool of distinct images that are not labelled"):
         ids(strategy, pool_view(pool), 1)
+
+
+def six_images(order):
+    """Images 0 to 5, of which 0 and 3 are labelled; their rows lie in this order in the inspection."""
+    rng = np.random.default_rng(3)
+    embedding, scores = rng.normal(size=(6, 8)).astype(np.float32), rng.random((6, 5, 3)).astype(np.float32)
+    found = [Detections(np.tile(np.float32([1, 1, 9, 9]), (row + 1, 1)), np.full(row + 1, 0.9 - row / 12, np.float32),
+                        np.arange(row + 1) % 3) for row in range(6)]
+    inspection = Inspection(tuple(str(row) for row in order), embedding[order], scores[order],
+                            tuple(found[row] for row in order))
+    truth = blank_dataset({str(row): [row % 3] * (row + 1) for row in range(6)}).boxes
+    return PoolView(("1", "2", "4", "5"), ("0", "3"), inspection, ("a", "b", "c"), truth)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [1, 2, 4, 5, 0, 3], [5, 4, 3, 2, 1, 0], [3, 0, 5, 2, 4, 1]])
+def test_a_choice_names_images_and_no_places_in_some_list(strategy, order):
+    """Cycle by cycle the same image of the rest, wherever labelled ones lie between them, until none is left."""
+    view, reference, seen = six_images(order), six_images([0, 1, 2, 3, 4, 5]), []
+    while view.pool:
+        if strategy.score(reference).any():
+            by_id = dict(zip(view.pool, strategy.score(view), strict=True))
+            assert by_id == pytest.approx(dict(zip(reference.pool, strategy.score(reference), strict=True)), rel=1e-4)
+        (taken,) = ids(strategy, view, 1)
+        assert (taken,) == ids(strategy, reference, 1)
+        if strategy.name == "coreset":
+            assert taken == max(by_id, key=by_id.get)
+        seen.append(taken)
+        rest = tuple(image_id for image_id in view.pool if image_id != taken)
+        view, reference = (replace(one, pool=rest, labelled=(*one.labelled, taken)) for one in (view, reference))
+    assert sorted(seen) == ["1", "2", "4", "5"]
 
 
 def test_what_a_strategy_needs_must_be_there(strategy):

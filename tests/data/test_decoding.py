@@ -1,9 +1,12 @@
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from mgral.data.decoding import decode, each, upright_size
 from mgral.errors import DataError
+from tests.data.pictures import wide_png, wide_tiff
 
 
 def corners(path, width=8, height=6):
@@ -47,6 +50,77 @@ def test_transparency_is_dropped(tmp_path):
 def test_sixteen_bits_keep_their_range(tmp_path):
     Image.fromarray(np.full((6, 8), 40_000, dtype=np.uint16)).save(tmp_path / "a.png")
     assert corners(tmp_path / "a.png")[0] == [40_000 // 257] * 3
+
+
+@pytest.mark.parametrize("ending", ["png", "tif"])
+def test_white_is_the_brightest_value_of_sixteen_bits(tmp_path, ending):
+    Image.fromarray(np.full((6, 8), 4079, dtype=np.uint16)).save(tmp_path / f"a.{ending}")
+    for white, value in ((None, 15), (65_535, 15), (4095, 254), (4079, 255), (1000, 255), (8191, 126)):
+        assert (decode(tmp_path / f"a.{ending}", 8, 6, white) == value).all()
+
+
+@pytest.mark.parametrize(("write", "channels", "error"), [(wide_png, 3, 0), (wide_png, 4, 0), (wide_png, 2, 0),
+                                                          (wide_tiff, 3, 8)])
+def test_white_of_sixteen_bit_colours(tmp_path, write, channels, error):
+    pixels = np.random.default_rng(0).integers(0, 4096, (6, 8, channels))
+    (tmp_path / "a").write_bytes(write(pixels))
+    colours = pixels[..., :3] if channels > 2 else pixels[..., :1].repeat(3, axis=2)
+    expected = colours * 255 // 4095
+    assert np.abs(decode(tmp_path / "a", 8, 6, 4095).astype(int) - expected).max() <= error
+    np.testing.assert_array_equal(decode(tmp_path / "a", 8, 6), colours // 256)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1"])
+def test_white_does_not_change_eight_bits(tmp_path, quarters, mode):
+    quarters.convert(mode).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(decode(tmp_path / "a.png", 8, 6, 100), decode(tmp_path / "a.png", 8, 6))
+
+
+def test_large_images_are_decoded_one_at_a_time(tmp_path, monkeypatch, quarters):
+    inside = []
+
+    class Lock:
+        def __enter__(self):
+            inside.append(True)
+
+        def __exit__(self, *_):
+            pass
+
+    quarters.save(tmp_path / "a.png")
+    monkeypatch.setattr("mgral.data.decoding._one_large", Lock())
+    decode(tmp_path / "a.png", 8, 6)
+    assert not inside
+    monkeypatch.setattr("mgral.data.decoding.LARGE", 80 * 60 - 1)
+    decode(tmp_path / "a.png", 8, 6)
+    assert inside
+
+
+def test_a_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / "a.jpg")
+    with pytest.raises(DataError, match="expected an image file, got a named pipe; remove it"):
+        decode(tmp_path / "a.jpg", 8, 6)
+
+
+def test_postscript_under_another_name_starts_no_interpreter(tmp_path, monkeypatch):
+    monkeypatch.setattr("PIL.EpsImagePlugin.Ghostscript", lambda *_, **__: pytest.fail("Ghostscript was called"))
+    (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(DataError, match=r"got PostScript \(EPS\); convert it to JPEG or PNG"):
+        decode(tmp_path / "a.jpg", 8, 6)
+
+
+def test_odd_metadata_is_passed_over_in_silence(tmp_path, quarters):
+    quarters.save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x12\x01\x03\0\xff\xff")
+    ((pixels, problems),) = each(lambda path: decode(path, 8, 6), [tmp_path / "a.jpg"])
+    assert (pixels.shape, problems) == ((6, 8, 3), ())
+
+
+def test_pixels_above_pillows_own_limit(tmp_path, monkeypatch, quarters):
+    quarters.save(tmp_path / "a.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert decode(tmp_path / "a.png", 8, 6).shape == (6, 8, 3)
+    monkeypatch.setattr("mgral.data.decoding.MAX_PIXELS", 100)
+    with pytest.raises(DataError, match=r"at most 100 pixels, got more \(80 × 60 pixels\); raise data.max_pixels"):
+        upright_size(tmp_path / "a.png")
 
 
 def test_cmyk(tmp_path, quarters):

@@ -1,4 +1,7 @@
+import hashlib
+import os
 import pickle
+import time
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -10,6 +13,7 @@ from PIL import Image
 from mgral.data.dataset import Dataset, ImageInfo
 from mgral.data.images import PADDING, ImageStore
 from mgral.errors import DataError
+from mgral.files import sha256_of
 
 
 @pytest.fixture
@@ -95,6 +99,54 @@ def test_missing_images(dataset, tmp_path):
     with pytest.raises(DataError, match="expected an image file, got nothing there") as caught:
         ImageStore.open(dataset, 80, tmp_path / "store")
     assert len(caught.value.problems) == 2
+
+
+def test_digests_are_those_of_the_files(dataset, tmp_path):
+    for _ in range(2):
+        store = ImageStore.open(dataset, 80, tmp_path / "store")
+        assert store.digests == {image_id: hashlib.sha256(dataset.path(image_id).read_bytes()).hexdigest()[:16]
+                                 for image_id in dataset.images}
+
+
+def test_replaced_pixels_of_the_same_size_and_time_are_decoded_again(dataset, tmp_path):
+    path = dataset.path("wide").with_suffix(".bmp")
+    dataset = replace(dataset, images={"wide": replace(dataset.images["wide"], file_name=path.name)})
+    Image.new("RGB", (200, 100), (250, 0, 0)).save(path)
+    before = ImageStore.open(dataset, 80, tmp_path / "store").digests
+    times = path.stat()
+    time.sleep(0.02)  # the clock of file times ticks every few milliseconds
+    Image.new("RGB", (200, 100), (1, 1, 1)).save(path)
+    os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+    store = ImageStore.open(dataset, 80, tmp_path / "store")
+    assert store.pixels(["wide"])[0, 0, 0, 0] == 1
+    assert store.digests["wide"] != before["wide"]
+
+
+def test_files_that_were_only_touched_are_not_decoded_again(dataset, tmp_path, monkeypatch):
+    ImageStore.open(dataset, 80, tmp_path / "store")
+    time.sleep(0.02)
+    dataset.path("wide").chmod(0o600)
+    hashed = []
+    monkeypatch.setattr("mgral.data.images.decode", None)
+    monkeypatch.setattr("mgral.data.images.sha256_of", lambda path: hashed.append(path.name) or sha256_of(path))
+    for _ in range(2):
+        ImageStore.open(dataset, 80, tmp_path / "store")
+    assert hashed == ["wide.png"]
+
+
+@pytest.mark.parametrize("damage", [lambda text: "", lambda text: text[:40], lambda text: "[]",
+                                    lambda text: text.replace("digests", "other")])
+def test_a_damaged_index_is_made_again(dataset, tmp_path, damage):
+    first = ImageStore.open(dataset, 80, tmp_path / "store").digests
+    index = next((tmp_path / "store").glob("*.json"))
+    index.write_text(damage(index.read_text()))
+    assert ImageStore.open(dataset, 80, tmp_path / "store").digests == first
+
+
+def test_white_makes_another_store(dataset, tmp_path):
+    Image.fromarray(np.full((100, 200), 4095, dtype=np.uint16)).save(dataset.path("wide"))
+    assert ImageStore.open(dataset, 80, tmp_path / "store").pixels(["wide"])[0, 0, 0, 0] == 15
+    assert ImageStore.open(replace(dataset, white=4095), 80, tmp_path / "store").pixels(["wide"])[0, 0, 0, 0] == 255
 
 
 def test_too_little_room(dataset, tmp_path, monkeypatch):

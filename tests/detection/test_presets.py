@@ -49,7 +49,7 @@ def test_a_config_that_mmdet_ships():
 
 
 def test_an_absent_file_is_named():
-    with pytest.raises(ConfigError, match="gone.py: expected an mmdet config file, got no such file"):
+    with pytest.raises(ConfigError, match="gone.py: expected an mmdet config file, got No such file"):
         model_config(DetectorConfig(config="gone.py"), ("a",))
 
 

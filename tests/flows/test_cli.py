@@ -19,7 +19,7 @@ def mgral(*arguments: str, **options) -> subprocess.CompletedProcess:
 def test_help_names_every_command():
     said = mgral("--help")
     assert said.returncode == 0
-    commands = ("run", "check", "prepare", "cycle", "report", "semisup", "import", "dvc")
+    commands = ("run", "select", "check", "prepare", "cycle", "report", "semisup", "import", "dvc")
     assert all(name in said.stdout for name in commands)
 
 
@@ -42,7 +42,8 @@ def test_all_that_is_wrong_with_the_options_is_said_at_once():
 
 def test_a_budget_larger_than_the_pool_is_refused(tmp_path):
     params = tmp_path / "params.yaml"
-    params.write_text("data: {labelled: 10, synthetic: {pool: 20, reward: 5, test: 5, image_size: 32}}\n"
+    params.write_text("data: {format: synthetic, labelled: 10,\n"
+                      "       synthetic: {pool: 20, reward: 5, test: 5, image_size: 32}}\n"
                       "detector: {image_size: 32}\nstudy: {name: s, cycles: 3, budget: 5}\n")
     said = mgral("check", "--params", str(params), "--workdir", str(tmp_path / "work"))
     assert said.returncode == 2
@@ -54,7 +55,7 @@ def test_a_data_set_of_another_folder_needs_that_folder(tmp_path):
     params = tmp_path / "params.yaml"
     params.write_text("data: {format: voc}\n")
     said = mgral("check", "--params", str(params), "--workdir", str(tmp_path))
-    assert "data.root: expected the folder of the voc data set, got nothing" in said.stderr
+    assert "data.root: expected the data set's folder, got nothing; set it, or give --data" in said.stderr
 
 
 @pytest.mark.parametrize(("arguments", "line"), [
@@ -75,7 +76,7 @@ def test_a_cycle_before_the_one_it_builds_on_is_refused(tmp_path):
 
 
 def test_splits_are_never_redrawn(tmp_path):
-    first = mgral("check", "--params", "examples/quick.yaml", "--workdir", str(tmp_path))
+    first = mgral("prepare", "--params", "examples/quick.yaml", "--workdir", str(tmp_path))
     assert first.returncode == 0
     splits = (tmp_path / "runs/quick/seed-0/prepared/splits.json").read_bytes()
     other = tmp_path / "other.yaml"

@@ -16,7 +16,8 @@ from tests.conftest import ROOT
 
 BIN = Path(sys.executable).parent
 PARAMS = {
-    "data": {"labelled": 16, "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+    "data": {"format": "synthetic", "labelled": 16,
+             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
     "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
     "semisup": {"steps": 2, "labelled_per_step": 2, "unlabelled_per_step": 2},
     "table": {"records": 4, "repeats": 0, "fallback_cap": 0, "at_once": 1},

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from tests.flows.conftest import QUICK, command, main_cycles
+from tests.people import People
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +98,16 @@ def test_every_parameter_of_a_flow_is_described():
 
     for flow in (flows.cycle.cycle, flows.study.study):
         assert all(described.get("description") for described in parameter_schema(flow.fn).properties.values())
+
+
+def test_a_batch_that_people_label_ends_the_run_in_a_state_of_its_own(services, ask, tmp_path):
+    people = People(tmp_path, photos=40, labelled=20)
+    params = tmp_path / "params.yaml"
+    params.write_text("detector: {image_size: 32}\ntraining: {steps: 4, batch_size: 4}\n"
+                      "study: {name: s, strategies: [random], budget: 5, cycles: 1}\n")
+    done = command(services.root, "prefect", "deployment", "run", "study/mgral-study", "--param", f"params={params}",
+                   "--param", f"workdir={tmp_path / 'work'}", "--param", f"data={people.folder}", "--watch")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WAITING for annotations of 5 images" in done.stdout + done.stderr
+    runs = {run.name: run.state_name for run in ask(lambda client: client.read_flow_runs())}
+    assert (runs["study s"], runs["random cycle 1"]) == ("Awaiting annotations", "Awaiting annotations")

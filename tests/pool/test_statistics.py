@@ -10,6 +10,7 @@ from mgral.pool.statistics import (
     location_entropy,
     location_summary,
     principal,
+    uncertain_objects,
     uncertainty,
 )
 from tests.lookup.pools import inspection
@@ -37,6 +38,11 @@ def test_entropy_of_detections_by_hand():
     image = one_image([[0.5, 0.5, 0.5]], scores=[0.75, 0.5, 0.25, 0.04], labels=[2, 0, 2, 1])
     quarter = -0.25 * np.log(0.25) - 0.75 * np.log(0.75)
     np.testing.assert_allclose(detection_entropy(image), [[np.log(2), 0, 2 * quarter]], rtol=1e-6)
+
+
+def test_uncertain_objects_by_hand():
+    image = one_image([[0.5, 0.5, 0.5]], scores=[0.81, 0.75, 0.5, 0.21, 0.19], labels=[0, 2, 0, 2, 1])
+    np.testing.assert_array_equal(uncertain_objects(image), [[1, 0, 2]])
 
 
 def test_principal_components_are_uncorrelated_with_deviation_one_and_keep_the_larger_axes():

@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from mgral.data.dataset import Boxes
 from mgral.lookup.design import design_batches
 from mgral.pool.inspection import Detections, Inspection
-from mgral.strategies import PoolView, get
+from mgral.strategies import INSPECTION, Need, PoolView, get
 from mgral.strategies import chosen as selected
 from tests.lookup.pools import inspection, sets
 
@@ -117,3 +118,57 @@ def test_the_table_holds_its_batch():
     """Where nothing is equal, chance has nothing to settle."""
     first = design_batches("spread", 12, SEEN, POOL, LABELLED, 12, 7)[0]
     assert first == tuple(sorted(chosen(SEEN, POOL, LABELLED, 12)))
+
+
+def predictions_alone(*found, embedding=None):
+    ids = tuple(f"i{row}" for row in range(len(found)))
+    detections = tuple(Detections(np.zeros((len(pairs), 4), np.float32),
+                                  np.array([score for _, score in pairs], np.float32),
+                                  np.array([label for label, _ in pairs], dtype=np.int64)) for pairs in found)
+    embedding = np.eye(len(found), dtype=np.float32) if embedding is None else embedding
+    return Inspection(ids, embedding, np.zeros((len(found), 0, 2), np.float32), detections)
+
+
+def test_predictions_and_embeddings_are_enough():
+    seen = predictions_alone([(0, 0.5)], [(1, 0.5), (1, 0.4)], [])
+    view = PoolView(seen.ids, (), seen)
+    assert view.offers == {Need.PREDICTIONS, Need.EMBEDDINGS}
+    assert get("balanced_entropy").needs == view.offers
+    assert chosen(seen, seen.ids, (), 2) == ("i1", "i0")
+
+
+def test_an_inspection_offers_what_it_holds():
+    seen = predictions_alone([], [])
+    bare = Inspection(seen.ids, seen.embedding, seen.class_scores[:, :, :0], seen.detections)
+    assert PoolView(seen.ids, (), bare).offers == {Need.EMBEDDINGS}
+    assert PoolView(seen.ids, (), Inspection(seen.ids, seen.embedding[:, :0], seen.class_scores,
+                                             seen.detections)).offers == {Need.PREDICTIONS}
+    assert PoolView(POOL, LABELLED, SEEN).offers == INSPECTION
+
+
+def test_true_objects_of_labelled_images_count_in_place_of_those_expected():
+    """The detector takes the labelled image's dogs (1) for cats (0)."""
+    seen = predictions_alone([(0, 0.5)], [(1, 0.4)], [(0, 0.9)] * 5)
+    pool, labelled = seen.ids[:2], seen.ids[2:]
+    dogs = Boxes.of([(0, 0, 9, 9)] * 9, [1] * 5 + [0] * 4, [False] * 5 + [True] * 4)
+    strategy, rng = get("balanced_entropy"), np.random.default_rng(0)
+    assert selected(strategy, PoolView(pool, labelled, seen), 1, rng).ids == ("i1",)
+    told = PoolView(pool, labelled, seen, annotated={"i2": dogs})
+    assert selected(strategy, told, 1, rng).ids == ("i0",)
+    np.testing.assert_allclose(strategy.score(told), [np.log(2) * 7, 0.673012 * 7 / 6], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("found", "labelled", "reason"), [
+    ([(1, 0.5), (1, 0.7), (1, 0.9), (0, 0.3)], [(0, 0.9)] * 9, "uncertain: 2 beetle, 1 leaf; seldom labelled: beetle"),
+    ([(0, 0.1)], [], "a little uncertain: leaf"), ([], [], "nothing is found in it")])
+def test_reasons_are_words(found, labelled, reason):
+    seen = predictions_alone(found, labelled)
+    view = PoolView(("i0",), ("i1",), seen, ("leaf", "beetle"))
+    assert selected(get("balanced_entropy"), view, 1, np.random.default_rng(0)).reasons == (reason,)
+
+
+def test_a_copy_that_is_taken_for_want_of_others_is_said_to_be_one():
+    seen = predictions_alone([(0, 0.5)], [(0, 0.5)], [(0, 0.5)], embedding=np.float32([[0, 0], [0, 0], [9, 9]]))
+    view = PoolView(seen.ids, (), seen)
+    reasons = selected(get("balanced_entropy"), view, 3, np.random.default_rng(0)).reasons
+    assert [reason.endswith("; looks like another") for reason in reasons] == [False, False, True]

@@ -59,6 +59,25 @@ def test_only_settings_that_the_file_holds_are_named():
     assert "semisup" in by_name(stages(config(semisup={}, study={"training": "stac"})))["entropy-seed-3-1"].params
 
 
+SECTIONS = {"device": "cpu", "data": {}, "detector": {}, "training": {}, "semisup": {}, "table": {}, "search": {},
+            "study": {"training": "stac", "budget": 5, "name": "s", "true_gains": 1}}
+
+
+@pytest.mark.parametrize("left_out", [*SECTIONS, "study.training", "study.budget", "study.name", "study.true_gains"])
+def test_dvc_is_told_of_nothing_that_the_file_lacks(left_out):
+    """DVC fails at a stage whose settings are missing, after all the stages before it."""
+    section, _, setting = left_out.partition(".")
+    given = {name: value for name, value in SECTIONS.items() if setting or name != section}
+    if setting:
+        given["study"] = {name: value for name, value in given["study"].items() if name != setting}
+    named = {name for stage in stages(Config.model_validate(given)) for name in stage.params}
+    there = {*given, *(f"study.{name}" for name in given.get("study", {}))}
+    assert named
+    assert named <= there
+    whole = {name for stage in stages(Config.model_validate(SECTIONS)) for name in stage.params}
+    assert {name for name in whole - named if name.partition(".")[0] != section} == set()
+
+
 def test_the_name_of_the_study_is_left_to_dvc_where_params_yaml_has_one():
     assert "runs/demo/report/metrics.json" in dvc_yaml(config())
     text = dvc_yaml(config(study={"name": "other"}))

@@ -10,14 +10,14 @@ from mgral.study.workspace import Workspace
 @pytest.fixture
 def workspace(tmp_path, toy):
     workspace = Workspace(tmp_path / "work", "s", 0)
-    take_snapshot(workspace, "mgral", 0, toy, "source", {"i0": toy.boxes["i0"]})
-    take_snapshot(workspace, "mgral", 1, toy, "source", {"i3": toy.boxes["i3"], "i2": toy.boxes["i2"]})
+    take_snapshot(workspace, "mgral", 0, toy, "source", {"i0.jpg": toy.boxes["i0.jpg"]})
+    take_snapshot(workspace, "mgral", 1, toy, "source", {"i3.jpg": toy.boxes["i3.jpg"], "i2.jpg": toy.boxes["i2.jpg"]})
     return workspace
 
 
 def test_the_chain_gives_back_every_box(workspace, toy):
     boxes = labelled(workspace, "mgral", 1, toy)
-    assert set(boxes) == {"i0", "i2", "i3"}
+    assert set(boxes) == {"i0.jpg", "i2.jpg", "i3.jpg"}
     for image_id, restored in boxes.items():
         np.testing.assert_array_equal(restored.xyxy, toy.boxes[image_id].xyxy)
         np.testing.assert_array_equal(restored.labels, toy.boxes[image_id].labels)
@@ -27,11 +27,11 @@ def test_a_version_is_the_files_md5_and_names_its_parent(workspace):
     snapshot = Snapshot.read(workspace.snapshot("mgral", 1))
     assert version(workspace, "mgral", 1) == md5(workspace.snapshot("mgral", 1))
     assert snapshot.parent == version(workspace, "mgral", 0)
-    assert snapshot.added == ("i2", "i3")
+    assert snapshot.added == ("i2.jpg", "i3.jpg")
 
 
 def test_the_same_content_has_the_same_version_whatever_the_strategy(workspace, toy):
-    take_snapshot(workspace, "random", 1, toy, "source", {"i2": toy.boxes["i2"], "i3": toy.boxes["i3"]})
+    take_snapshot(workspace, "random", 1, toy, "source", {"i2.jpg": toy.boxes["i2.jpg"], "i3.jpg": toy.boxes["i3.jpg"]})
     assert version(workspace, "random", 1) == version(workspace, "mgral", 1)
 
 

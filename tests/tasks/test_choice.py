@@ -28,7 +28,8 @@ from tasks.prepare import prepare_data
 from tasks.runs import open_tracker
 
 SMALL = {
-    "data": {"labelled": 16, "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+    "data": {"format": "synthetic", "labelled": 16,
+             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
     "detector": {"image_size": 32}, "training": {"steps": 6, "batch_size": 4},
     "semisup": {"steps": 4, "labelled_per_step": 2, "unlabelled_per_step": 2},
     "search": {"iterations": 12, "check": False, "agent": {"batches_per_iteration": 4}},
@@ -67,6 +68,7 @@ def opened():
     """A function that opens a job; what it opened is closed at the end of the test."""
     with ExitStack() as stack:
         def open_job(wanted: Job) -> Opened:
+            wanted.workspace.choice(wanted.strategy, 1).unlink(missing_ok=True)
             prepare_data(wanted)
             trained = train_detector(wanted, 0)
             inspected = inspect_pool(wanted, trained)
@@ -212,7 +214,7 @@ def test_a_search_is_checked_and_set_beside_its_controls(searched, workdir):
     assert [record.reward("balanced_loss") for record in checks] == [found.search.checked]
     assert progress.remaining()[0] == 0
     again = choose_batch(one.job, one.trained, one.inspected)
-    assert (again.choice, again.search) == (found.choice, found.search)
+    assert (again.choice, again.table, again.search) == (found.choice, found.table, found.search)
 
 
 def test_every_experiment_is_a_run_that_the_table_knows(searched, workdir):
@@ -241,6 +243,7 @@ def test_a_record_that_a_killed_process_did_not_log_is_logged_later(searched, wo
         lost = replace(fallback, fingerprint="lost", mlflow_run_id=None, id=None, created_at=None)
         table.add(lost)
         assert [record.fingerprint for record in table.untracked(fallback.scope)] == ["lost"]
+        one.job.workspace.choice("mgral", 1).unlink()
         choose_batch(one.job, one.trained, one.inspected)
         assert table.untracked(fallback.scope) == []
 
@@ -273,6 +276,7 @@ def test_a_search_that_was_interrupted_goes_on(workdir, opened, progress, monkey
     (receipt,) = [path for path in (workdir / "runs/cache/searches").glob("*.json")
                   if len(running._read(path).iterations) == 13]
     receipt.unlink()
+    wanted.workspace.choice("mgral", 1).unlink()
     assert receipt.with_suffix(".pt").exists()
     progress.expect({"search": 13})
     again = choose_batch(wanted, one.trained, one.inspected)

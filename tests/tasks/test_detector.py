@@ -11,7 +11,7 @@ from tasks.opened import Job, open_study
 from tasks.prepare import prepare_data
 
 CONFIG = {
-    "data": {"labelled": 8, "synthetic": {"pool": 24, "reward": 4, "test": 6, "image_size": 32}},
+    "data": {"format": "synthetic", "labelled": 8, "synthetic": {"pool": 24, "reward": 4, "test": 6, "image_size": 32}},
     "detector": {"image_size": 32}, "training": {"steps": 3, "batch_size": 4},
     "semisup": {"labelled_per_step": 2, "unlabelled_per_step": 2},
     "study": {"name": "s", "strategies": ("random",), "budget": 4, "cycles": 1}}

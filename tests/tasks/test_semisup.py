@@ -7,7 +7,7 @@ from tasks.runs import open_tracker
 from tasks.semisup import compare_methods, list_methods
 
 CONFIG = Config.model_validate({
-    "data": {"synthetic": {"pool": 20, "reward": 4, "test": 8, "image_size": 64}},
+    "data": {"format": "synthetic", "synthetic": {"pool": 20, "reward": 4, "test": 8, "image_size": 64}},
     "detector": {"image_size": 64}, "semisup": {"steps": 1, "labelled_per_step": 2, "unlabelled_per_step": 2},
     "table": {"at_once": 1},
     "semisup_study": {"methods": ("supervised", "mean_teacher"), "fractions": (0.2,), "folds": 2}})

@@ -2,7 +2,9 @@
 
 import multiprocessing
 import shutil
+import sqlite3
 import time
+from contextlib import closing
 
 import mlflow
 import pytest
@@ -185,3 +187,25 @@ def test_a_table_is_one_that_mlflow_reads_and_is_not_added_to(folder):
             patch.setenv(f"MLFLOW_{name}", value)
         found = mlflow.load_table("records.json", run_ids=[run.run_id])
     assert found.to_dict("list") == {"images": ["a, b", "c"], "reward": [0.25, 1.0]}
+
+
+@pytest.mark.parametrize(("damage", "said"), [
+    (lambda path: _schema_of(path, "9999"), "got 9999; where a newer MLflow wrote it, install that one; an older one's "
+                                            "is brought up to date by `mlflow db upgrade sqlite:///"),
+    (lambda path: path.write_bytes(path.read_bytes()[:5000]), "expected MLflow's database, got "),
+    (lambda path: path.write_bytes(b"no database " * 500), "expected MLflow's database, got "),
+])
+def test_a_database_of_another_mlflow_or_a_damaged_one_ends_in_one_line(folder, tmp_path, damage, said):
+    shutil.copytree(folder, tmp_path / "mlruns")
+    damage(tmp_path / "mlruns" / "mlflow.db")
+    with pytest.raises(StateError) as caught:
+        Tracker(tmp_path / "mlruns", "study")
+    (line,) = caught.value.problems
+    assert "mlflow.db: expected " in line
+    assert said in line
+    assert "\n" not in line
+
+
+def _schema_of(path, revision):
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))

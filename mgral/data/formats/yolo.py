@@ -1,41 +1,158 @@
-"""YOLO as Ultralytics defines it: `data.yaml`, image folders or lists, and one text file of boxes an image.
+"""YOLO as Ultralytics and darknet define it: one text file of boxes an image, and a file that names the classes.
 
-A line is `class centre-x centre-y width height`, the last four as shares of the image. The labels of
-`…/images/a.jpg` are in `…/labels/a.txt`. A missing label file means "not annotated" in the pool; in the other splits
-it means an image with no object, as Ultralytics takes it, and is noted. Image ids are paths without their ending.
+A line is `class centre-x centre-y width height`, the last four as shares of the image; of polygons and oriented boxes
+the envelope is taken. The labels of `…/images/a.jpg` are in `…/labels/a.txt`, or beside the image. A missing label file
+means that the image is not annotated, an empty one that nothing is in it: Ultralytics takes both for background.
 """
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
 
 import yaml
 
 from mgral.data.dataset import Dataset, ImageId
-from mgral.data.formats.source import ENDINGS, Folder, Source, SourceBox, SourceImage, number, numbers, text_of
+from mgral.data.formats.detecting import Found
+from mgral.data.formats.label_files import Labels, find_labels, note_labels
+from mgral.data.formats.lists import Pictures
+from mgral.data.formats.names import plain_names
+from mgral.data.formats.pairs import add_unannotated, folder_of
+from mgral.data.formats.reading import Corners, Given, Reading, number, shown
+from mgral.data.formats.split_names import split_of
+from mgral.data.formats.yolo_settings import Settings, settings_of
 from mgral.files import writing
 
+FARTHEST = 2.0
+"""Share of an image beyond which a number is one of pixels, not of a box that stands over the edge."""
 
-def read(root: Path, pool: str, measured: Sequence[str], problems: list[str]) -> Source:
-    """Reads the splits' files; adds to `problems` whatever is wrong with their form."""
-    path = root / "data.yaml"
-    settings = _settings(path, problems)
-    names = _class_names(path, settings.get("names"), problems) if settings else ()
-    images, notes, folder = [], [], Folder(root)
-    for split in (pool, *measured) if settings else ():
-        bare = 0
-        for where, file_name in _files(folder, settings, split, problems):
-            boxes = _boxes(folder, file_name, names, problems)
-            if boxes is None and split != pool:
-                boxes, bare = (), bare + 1
-            images.append(SourceImage(where, str(PurePosixPath(file_name).with_suffix("")), file_name, split, boxes))
-        if bare:
-            notes.append(f"{path}: {split}: {bare} images without a label file count as empty")
-    classes = {name: row for row, name in enumerate(names, start=1)}
-    return Source(root, classes, tuple(images), normalised=True, notes=tuple(notes))
+
+def read(reading: Reading, found: Found, given: Given) -> None:
+    """Reads all files; adds to the findings whatever is wrong with their form."""
+    reading.normalised = True
+    pictures = Pictures(reading.folder, given.images)
+    settings = settings_of(reading, pictures, found.files)
+    if settings is None:
+        return
+    reading.classes.update({name: row for row, name in enumerate(settings.names or (), start=1)})
+    names = _images(reading, pictures, given, settings)
+    labels = find_labels(reading, names, [place for place in given.annotations if reading.folder.is_folder(place)])
+    if settings.names is None:  # what their labels mean nobody knows, which is said
+        labels.files.clear()
+    empty = sum(_read_image(reading, name, labels, settings) for name in names
+                if settings.splits or name in labels.files)
+    if not settings.splits:
+        add_unannotated(reading, names)
+        labels.folders = {folder: members for folder, members in labels.folders.items()
+                          if reading.row(members[0]) is not None}
+    if settings.names is not None:
+        note_labels(reading, labels, pictures, empty)
+    _add_splits(reading, settings)
+
+
+def _images(reading: Reading, pictures: Pictures, given: Given, settings: Settings) -> list[str]:
+    """Those of the splits, and what lies in the same folders; without splits all."""
+    if not settings.splits:
+        return pictures.names
+    wanted = dict.fromkeys(name for members in settings.splits.values() for name in members)
+    for _, place in given.splits:
+        wanted.update(dict.fromkeys(reading.folder.images_in(place) if reading.folder.is_folder(place) else ()))
+    folders = {folder_of(name) for name in wanted}
+    wanted.update(dict.fromkeys(name for name in pictures.names if folder_of(name) in folders))
+    if not given.images:
+        return list(wanted)
+    inside = set(pictures.names)
+    return [name for name in wanted if name in inside]
+
+
+def _add_splits(reading: Reading, settings: Settings) -> None:
+    for split, members in settings.splits.items():
+        reading.splits[split] = [name for name in members if reading.row(name) is not None]
+    if not settings.splits:
+        for image in reading.images:
+            split = split_of(image.file_name)
+            if split:
+                reading.split(split, image.file_name)
+
+
+def _read_image(reading: Reading, name: str, labels: Labels, settings: Settings) -> bool:
+    """Adds an image and its boxes; whether its label file is empty."""
+    label = labels.files.get(name) if name not in labels.doubtful else None
+    text = reading.folder.text(label, "a label file", reading.findings) if label is not None else None
+    path = reading.folder.root / (name if label is None else label)
+    row = reading.image(name, str(path), annotated=text is not None)
+    lines = (text or "").splitlines()
+    for count, line in enumerate(lines, start=1):
+        words = line.split()
+        if words:
+            _add_line(reading, row, words, f"{path}:{count}", settings)
+    return text is not None and not text.strip()
+
+
+def _add_line(reading: Reading, row: int, words: list[str], where: str, settings: Settings) -> None:
+    names = settings.names or ()
+    try:
+        values = [float(word) for word in words]
+    except ValueError:
+        values = None
+    count = len(words)
+    if values is None or "_" in "".join(words) or not _is_count(count, settings.keypoints):
+        _refuse(reading, words, where, names)
+        return
+    if not all(map(math.isfinite, values)):
+        reading.unusable(f"{where}: expected finite numbers, got {shown(' '.join(words))}; correct the line",
+                         "not finite", row)
+        return
+    label, *shares = values
+    if label not in range(len(names)):
+        reading.findings.problem(f"{where}: expected a class number from 0 to {len(names) - 1}, got {words[0]}; "
+                                 "correct it or add the name of the class", "class number")
+    elif max(shares) > FARTHEST or min(shares) < -FARTHEST:
+        reading.unusable(f"{where}: expected shares of the image from 0 to 1, got {shown(' '.join(words))}; divide "
+                         "pixels by the image's width and height", "no shares", row)
+    else:
+        reading.box(row, names[int(label)], _corners(reading, shares, where, settings.keypoints), where)
+
+
+def _is_count(count: int, keypoints: int) -> bool:
+    """Whether a line may have so many numbers: class and box, with keypoints, or a polygon's points."""
+    return count == 5 or (count == 5 + keypoints) or (count >= 7 and count % 2 == 1)
+
+
+def _corners(reading: Reading, shares: list[float], where: str, keypoints: int) -> Corners:
+    """x1, y1, x2, y2 as shares of the image: of the box, or of a polygon's envelope."""
+    if len(shares) == 4 or (keypoints and len(shares) == 4 + keypoints):
+        if len(shares) > 4:
+            reading.findings.note(f"{where}: keypoints are passed over", "keypoints")
+        x, y, width, height = shares[:4]
+        return x - width / 2, y - height / 2, x + width / 2, y + height / 2
+    reading.findings.note(f"{where}: the upright envelope of a polygon or oriented box is taken", "polygon")
+    xs, ys = shares[::2], shares[1::2]
+    return min(xs), min(ys), max(xs), max(ys)
+
+
+def _refuse(reading: Reading, words: list[str], where: str, names: Sequence[str]) -> None:
+    """A line that is no box: says what it may be and what to do."""
+    got = f"{where}: expected 5 numbers (class, centre x, centre y, width, height), got {shown(' '.join(words))}"
+    letters = [word for word in words if isinstance(number(word), str)]
+    if any(mark in word for word in words for mark in ",;"):
+        advice, kind = "put blanks where there are commas", "commas"
+    elif letters and letters == words[:len(letters)]:
+        name = " ".join(letters)
+        wanted = f"{names.index(name)}" if name in names else "its number"
+        advice, kind = f"the class is written as a name: write {wanted} for {name[:40]!r}", "class name"
+    elif letters:
+        advice, kind = "correct the line", "no number"
+    elif len(words) == 6:
+        advice = "six columns are predictions with a confidence, or tracks with an id: cut the last column"
+        kind = "six columns"
+    elif len(words) == 4:
+        advice, kind = "a number is missing, maybe the class number at the front: add it", "four columns"
+    else:
+        advice, kind = "a polygon has a class number and pairs of numbers: correct the line", "columns"
+    reading.findings.problem(f"{got}; {advice}", kind)
 
 
 def write_yolo(folder: Path, dataset: Dataset, splits: Mapping[str, Sequence[ImageId]]) -> None:
@@ -44,13 +161,12 @@ def write_yolo(folder: Path, dataset: Dataset, splits: Mapping[str, Sequence[Ima
     An image that is not annotated gets no label file; an empty one gets an empty file.
 
     Raises:
-        ValueError: two images of a split that would have the same name.
+        ValueError: two images that would have the same name, see `plain_names`.
     """
+    names = plain_names([image_id for ids in splits.values() for image_id in ids])
     for split, ids in splits.items():
-        names = [image_id.replace("/", "_") for image_id in ids]
-        if len(set(names)) < len(names):
-            raise ValueError("expected images with names of their own, got the same name twice")
-        for image_id, name in zip(ids, names, strict=True):
+        for image_id in ids:
+            name = names[image_id]
             target = folder / "images" / split / f"{name}{dataset.path(image_id).suffix}"
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(dataset.path(image_id), target)
@@ -59,114 +175,6 @@ def write_yolo(folder: Path, dataset: Dataset, splits: Mapping[str, Sequence[Ima
     settings = {"path": ".", **{split: f"images/{split}" for split in splits},
                 "names": dict(enumerate(dataset.classes))}
     _write_text(folder / "data.yaml", yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
-
-
-def _settings(path: Path, problems: list[str]) -> dict[str, Any]:
-    text = text_of(path, "YOLO's data.yaml", problems)
-    if text is None:
-        return {}
-    try:
-        settings = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        problems.append(f"{path}{f':{mark.line + 1}' if mark else ''}: expected YAML, got "
-                        f"{getattr(error, 'problem', None) or error}; write the file again")
-        return {}
-    if not isinstance(settings, dict):
-        problems.append(f"{path}: expected settings such as `names:`, got {type(settings).__name__}; write it again")
-        return {}
-    return settings
-
-
-def _class_names(path: Path, names: object, problems: list[str]) -> tuple[str, ...]:
-    if isinstance(names, dict) and set(names) == set(range(len(names))):
-        names = [names[row] for row in range(len(names))]
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-        problems.append(f"{path}: names: expected a list of class names, or a mapping from 0, 1, … to them, "
-                        f"got {names!r}; correct it")
-        return ()
-    if len(set(names)) < len(names):
-        problems.append(f"{path}: names: expected each class once, got {names!r}; rename one")
-    return tuple(names)
-
-
-def _files(folder: Folder, settings: Mapping[str, Any], split: str, problems: list[str]) -> list[tuple[str, str]]:
-    """Where each image of a split is named, and its path below the root."""
-    root, path = folder.root, folder.root / "data.yaml"
-    places = settings.get(split)
-    places = [places] if isinstance(places, str) else places
-    base = str(settings.get("path") or ".")
-    if not isinstance(places, list) or not all(isinstance(place, str) for place in places):
-        problems.append(f"{path}: {split}: expected a folder or a list file, got {settings.get(split)!r}; "
-                        "name the split in data.yaml or correct data.pool, data.reward, data.test")
-        return []
-    files = []
-    for place in places:
-        inner = _below(folder, base, place)
-        if inner is None:
-            problems.append(f"{path}: {split}: expected a path inside {root}, got {base}/{place}; "
-                            "write `path: .` and paths below it")
-        elif (root / inner).is_dir():
-            files += [(f"{path}: {split}", image.relative_to(root).as_posix())
-                      for image in sorted((root / inner).rglob("*")) if image.suffix.lower() in ENDINGS]
-        else:
-            files += _listed(root, base, inner, problems)
-    return files
-
-
-def _below(folder: Folder, base: str, place: str) -> str | None:
-    """The place below the root, or None if it lies outside."""
-    # Exports that were made for another folder begin with `../`; Ultralytics drops it too.
-    for name in (PurePosixPath(base) / place, PurePosixPath(place), PurePosixPath(place.removeprefix("../"))):
-        if str(name) in folder and ((folder.root / name).exists() or name == PurePosixPath(base) / place):
-            return str(name)
-    return None
-
-
-def _listed(root: Path, base: str, inner: str, problems: list[str]) -> list[tuple[str, str]]:
-    text = text_of(root / inner, "a folder of images or a list of them", problems)
-    files = []
-    for line, name in enumerate((text or "").splitlines(), start=1):
-        # Ultralytics takes `./` for the folder of the list and all else from `path`.
-        folder = PurePosixPath(inner).parent if name.startswith("./") else PurePosixPath(base)
-        if name.strip():
-            files.append((f"{root / inner}:{line}", str(folder / name.strip())))
-    return files
-
-
-def _boxes(folder: Folder, file_name: str, names: Sequence[str],
-           problems: list[str]) -> tuple[SourceBox, ...] | None:
-    name = _label_file(file_name)
-    path = folder.root / name
-    if file_name not in folder:
-        return None  # the image is refused later
-    if name not in folder:
-        problems.append(f"{path}: expected a label file inside {folder.root}, got a link out of it; copy the file")
-    if name not in folder or not path.exists():
-        return None
-    text = text_of(path, "a label file", problems)
-    boxes = (_box(f"{path}:{line}", row.split(), names, problems)
-             for line, row in enumerate((text or "").splitlines(), start=1) if row.strip())
-    return tuple(box for box in boxes if box)
-
-
-def _label_file(file_name: str) -> str:
-    """Ultralytics' rule: the last folder `images` becomes `labels`; without one, the labels lie beside the image."""
-    parts = list(PurePosixPath(file_name).with_suffix(".txt").parts)
-    if "images" in parts[:-1]:
-        parts[len(parts) - 2 - parts[-2::-1].index("images")] = "labels"
-    return str(PurePosixPath(*parts))
-
-
-def _box(where: str, words: list[str], names: Sequence[str], problems: list[str]) -> SourceBox | None:
-    values = numbers([number(word) for word in words], 5, where, problems)
-    if values is None:
-        return None
-    label, x, y, width, height = values
-    if label not in range(len(names)):
-        problems.append(f"{where}: expected a class number from 0 to {len(names) - 1}, got {words[0]}; correct it")
-        return None
-    return SourceBox(where, names[int(label)], (x - width / 2, y - height / 2, x + width / 2, y + height / 2))
 
 
 def _lines(dataset: Dataset, image_id: ImageId) -> str:

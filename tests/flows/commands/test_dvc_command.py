@@ -67,6 +67,17 @@ def test_settings_that_need_other_stages_are_found(params, monkeypatch, text):
         check_stages(params, read_config(params))
 
 
+def test_a_setting_that_was_taken_out_is_found(params, monkeypatch):
+    params.write_text("study: {name: s, cycles: 1}\ndevice: cpu\n")
+    dvc(params, monkeypatch)
+    params.write_text("study: {name: s, cycles: 1}\n")
+    with pytest.raises(ConfigError, match="got others; type `mgral dvc"):
+        check_stages(params, read_config(params))
+    dvc(params, monkeypatch)
+    assert "device" not in (params.parent / "dvc.yaml").read_text()
+    check_stages(params, read_config(params))
+
+
 def test_a_broken_file_is_found(params, monkeypatch):
     dvc(params, monkeypatch)
     path = params.parent / "dvc.yaml"

@@ -1,0 +1,61 @@
+"""Label Studio: tasks with one prediction each, boxes in percent, and the labelling interface that fits them.
+
+An image's address is that of Label Studio's local files below the folder of images; its path stands beside it, so that
+what comes back can be matched by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from xml.etree import ElementTree as Xml  # to write only
+
+from mgral.annotation.preannotations.xml_text import legal
+from mgral.annotation.proposals import Proposal, proposals
+from mgral.data.dataset import Dataset, ImageId, ImageInfo
+from mgral.files import write_json, writing
+from mgral.pool.inspection import Detections
+
+LABEL, IMAGE = "label", "image"
+"""Names of the two parts of the labelling interface, which each region repeats."""
+
+
+def write_label_studio(folder: Path, dataset: Dataset, ids: Sequence[ImageId],
+                       detections: Mapping[ImageId, Detections], info: Mapping[str, Any]) -> tuple[Path, Path]:
+    """Writes tasks.json, to import, and label_config.xml, to paste as the labelling interface."""
+    version = " ".join(str(value) for value in info.values())
+    tasks = [_task(rank, dataset, image_id, detections[image_id], version)
+             for rank, image_id in enumerate(ids, start=1)]
+    write_json(folder / "tasks.json", tasks)
+    view = Xml.Element("View")
+    rectangles = Xml.SubElement(view, "RectangleLabels", {"name": LABEL, "toName": IMAGE})
+    for name in dataset.classes:
+        Xml.SubElement(rectangles, "Label", {"value": legal(name)})
+    Xml.SubElement(view, "Image", {"name": IMAGE, "value": f"${IMAGE}", "zoom": "true"})
+    Xml.indent(view)
+    with writing(folder / "label_config.xml") as temporary:
+        temporary.write_text(Xml.tostring(view, encoding="unicode") + "\n", encoding="utf-8")
+    return folder / "tasks.json", folder / "label_config.xml"
+
+
+def _task(rank: int, dataset: Dataset, image_id: ImageId, found: Detections, version: str) -> dict[str, Any]:
+    image = dataset.images[image_id]
+    boxes = proposals(image, found)
+    regions = [_region(f"{rank}-{number}", image, dataset.classes[box.label], box)
+               for number, box in enumerate(boxes, start=1)]
+    score = max((box.score for box in boxes), default=0.0)
+    predictions = [{"model_version": version, "score": score, "result": regions}] if boxes else []
+    return {"data": {"image": f"/data/local-files/?d={quote(image.file_name)}", "path": image.file_name, "rank": rank},
+            "predictions": predictions}
+
+
+def _region(name: str, image: ImageInfo, label: str, box: Proposal) -> dict[str, Any]:
+    x1, y1, x2, y2 = box.corners
+    percent = {"x": x1 / image.width, "y": y1 / image.height, "width": (x2 - x1) / image.width,
+               "height": (y2 - y1) / image.height}
+    return {"id": name, "type": "rectanglelabels", "from_name": LABEL, "to_name": IMAGE, "image_rotation": 0,
+            "original_width": image.width, "original_height": image.height, "score": box.score,
+            "value": {side: round(100 * share, 6) for side, share in percent.items()}
+            | {"rotation": 0, "rectanglelabels": [label]}}
