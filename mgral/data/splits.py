@@ -231,8 +231,9 @@ def _left_out_in_words(left_out: set[ImageId], copies: Copies) -> tuple[str, ...
         return ()
     first = min(left_out)
     twin = next(image_id for group in copies if first in group for image_id in group if image_id not in left_out)
-    return (f"{len(left_out)} images are left out, as each is a copy of one that is measured on, such as {first} of "
-            f"{twin}",)
+    count = "1 image is" if len(left_out) == 1 else f"{len(left_out)} images are"
+    return (f"{count} left out, as a copy of one that is measured on: {first} of {twin}"
+            f"{' and others' if len(left_out) > 1 else ''}",)
 
 
 def _named(splits: Splits) -> Mapping[str, list[ImageId]]:

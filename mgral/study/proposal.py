@@ -20,8 +20,8 @@ from mgral.data.splits import measured_splits
 
 STRIDE = 32
 """Image sizes are multiples of it."""
-SEEN = 8.0
-"""Pixels that the shorter side of most boxes should have at the detector's image size."""
+SEEN = 16.0
+"""Pixels that the shorter side of nine boxes in ten should have at the detector's image size."""
 SMALLEST, LARGEST = 64, 512
 """Longest sides that the preset `tiny` is proposed for."""
 ON_GPU = 640
@@ -79,7 +79,7 @@ def propose(loaded: Loaded, root: Path, data: DataConfig, gpu: bool) -> Proposal
     detector = DetectorConfig(preset="retinanet_r50", weights="torchvision://resnet50", image_size=size) if gpu else (
         DetectorConfig(preset="tiny", image_size=size))
     remarks["preset"] = "or a model of your own: config: my_config.py and weights: epoch_12.pth"
-    remarks["image_size"] = _sizes_in_words(dataset)
+    remarks["image_size"] = f"longest side in pixels that the detector sees; the images: {_sizes_in_words(dataset)}"
     steps = int(np.clip(EPOCHS * labelled / BATCH, *STEPS) // 50 * 50)
     budget = max(1, min(int(np.clip(_round(SHARE * pool), *BUDGETS)), pool // 4 or 1)) if pool else BUDGETS[0]
     remarks["budget"] = f"images that people label in each cycle; {pool:,} can be chosen"
@@ -107,7 +107,7 @@ def image_size(dataset: Dataset, gpu: bool) -> int:
     shares = [np.minimum(boxes.xyxy[:, 2] - boxes.xyxy[:, 0], boxes.xyxy[:, 3] - boxes.xyxy[:, 1])
               / max(dataset.images[image_id].width, dataset.images[image_id].height)
               for image_id, boxes in dataset.boxes.items() if len(boxes)]
-    small = float(np.quantile(np.concatenate(shares), 0.25)) if shares else SEEN / 256
+    small = float(np.quantile(np.concatenate(shares), 0.1)) if shares else SEEN / 256
     wanted = min(typical, SEEN / max(small, 1e-3))
     if gpu:
         return int(min(max(typical, 320), ON_GPU) // STRIDE * STRIDE)

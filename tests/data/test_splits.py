@@ -189,7 +189,7 @@ def test_copies_of_measured_images_are_left_out(dataset):
     assert splits.left_out == ("p03", "p05", "p06", "r2")
     assert splits.reward == ("r1",)
     assert not set(splits.left_out) & {*splits.labelled, *splits.pool}
-    assert notes == ("4 images are left out, as each is a copy of one that is measured on, such as p03 of t1",)
+    assert notes == ("4 images are left out, as a copy of one that is measured on: p03 of t1 and others",)
 
 
 def test_copies_are_drawn_together(dataset):
