@@ -67,6 +67,7 @@ def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         before.check(known, by)
         before.write(path)
         _skip_choosing(job)
+        current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin}).")
         return Chosen(before.choice, before.table, before.search, _seconds_before(job))
     chosen = _choose(job, trained, inspected)
     ChoiceRecord(chosen.choice, chosen.table, chosen.search, by).write(path)

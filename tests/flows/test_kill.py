@@ -81,7 +81,7 @@ def test_every_experiment_was_run_once(killed, quick):
 
 
 def test_it_says_what_it_reused(killed, quick):
-    assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", killed.said) == [("7", "0")]
+    assert re.findall(r"\[mgral 1/2\] the batch chosen before stays: (\d+) images", killed.said) == ["12"]
     assert re.findall(r"\[mgral 1/2\] reused (\d+), run (\d+)", quick.said) == [("0", "7")]
 
 
