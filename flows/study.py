@@ -74,7 +74,7 @@ def study(params: str = "params.yaml", workdir: str = ".", data: str | None = No
 
 def _study(params: str, workdir: str, data: str | None) -> StudyResult | State:
     job = job_of(Path(params), Path(workdir), Path(data) if data else None)
-    waiting = set()
+    waiting: dict[tuple[str, int], str] = {}
     for at in cycles_of(job):
         if (at.strategy, at.seed) in waiting:
             continue
@@ -82,8 +82,8 @@ def _study(params: str, workdir: str, data: str | None) -> StudyResult | State:
         if not state.is_completed():
             return state
         if is_waiting(state):
-            waiting.add((at.strategy, at.seed))
+            waiting[at.strategy, at.seed] = state.message
     if waiting:
-        return Completed(name=WAITING, message="; ".join(f"{strategy}, seed {seed}" for strategy, seed in waiting))
+        return Completed(name=WAITING, message="; ".join(waiting.values()))
     expect_report(job)
     return run_report(job)
