@@ -31,8 +31,6 @@ from PIL.WebPImagePlugin import WebPImageFile
 from mgral.data.signatures import HEAD, described, image_format, remedy
 from mgral.errors import DataError
 
-MAX_PIXELS = 178_000_000
-"""Of one image, unless the settings say another number: 680 MiB while it is decoded."""
 LARGE = 2**25
 """Pixels from which on images are decoded one at a time, for the memory's sake."""
 THREADS = 4
@@ -86,18 +84,6 @@ def decode(path: Path, width: int, height: int, white: int | None = None) -> np.
         if orientation in _UPRIGHT:
             small = small.transpose(_UPRIGHT[orientation])
         return np.asarray(small.convert("RGB"))
-
-
-def upright_size(path: Path) -> tuple[int, int]:
-    """Width and height in pixels as seen after EXIF rotation, from the file's header alone.
-
-    Raises:
-        DataError: no such file, not an image, or more than `MAX_PIXELS`.
-    """
-    with opened(path) as image:
-        if image.width * image.height > MAX_PIXELS:
-            raise too_large(path, image.size, MAX_PIXELS)
-        return size_as_seen(image)
 
 
 def too_large(path: Path, size: tuple[int, int], most: int) -> ImageFault:

@@ -31,7 +31,7 @@ def stems(members) -> set:
     return {member.rpartition("/")[2].rpartition(".")[0] for member in members}
 
 
-def same(dataset: Dataset, lying: Dataset, tolerance: float = 0.0) -> None:
+def assert_same(dataset: Dataset, lying: Dataset, tolerance: float = 0.0) -> None:
     """Asserts that both have the same images, classes, boxes and splits."""
     ours, theirs = by_stem(dataset), by_stem(lying)
     assert sorted(dataset.classes) == sorted(lying.classes)
@@ -75,7 +75,7 @@ def test_as_voc_beside_the_pictures(lying, tmp_path):
     for _, image, target in pictures(lying, tmp_path, "{}"):
         source = BCCD / image.replace("JPEGImages", "Annotations").replace(".jpg", ".xml")
         target.with_suffix(".xml").write_bytes(source.read_bytes())
-    same(clean(tmp_path, invalid_boxes="repair").dataset, lying)
+    assert_same(clean(tmp_path, invalid_boxes="repair").dataset, lying)
 
 
 @pytest.mark.parametrize(("place", "yaml"), [
@@ -91,4 +91,4 @@ def test_as_yolo_with_a_yaml_file_of_another_name(lying, tmp_path, place, yaml):
             f"{(y2 - y1) / height:.9f}\n" for number, (x1, y1, x2, y2) in zip(
                 lying.boxes[image].labels.tolist(), lying.boxes[image].xyxy.tolist(), strict=True)))
     (tmp_path / "blood-cells.yaml").write_text(f"{yaml}nc: 3\nnames: [{', '.join(lying.classes)}]\n")
-    same(clean(tmp_path).dataset, lying, tolerance=0.02)
+    assert_same(clean(tmp_path).dataset, lying, tolerance=0.02)

@@ -37,7 +37,7 @@ def test_a_number_is_one_id_however_it_is_written(number):
     assert {key_of(number), key_of(float(number)), key_of(str(number)), key_of(f"{number}.0")} == {str(number)}
 
 
-def one_problem(tmp_path, change, said, **config):
+def assert_one_problem(tmp_path, change, said, **config):
     data = described(tmp_path, changed(change), **config)
     (problem,) = data["problems"]
     assert said in problem
@@ -66,14 +66,15 @@ def test_sizes_that_say_nothing(tmp_path, size):
 
 @pytest.mark.parametrize("size", [("9" * 5000, 30), (1e300, 30), (40, 2**40), ("forty", 30)])
 def test_sizes_that_no_image_has(tmp_path, size):
-    one_problem(tmp_path, lambda c: c["images"][0].update(width=size[0], height=size[1]), "as whole numbers, got (")
+    assert_one_problem(tmp_path, lambda c: c["images"][0].update(width=size[0], height=size[1]),
+                       "as whole numbers, got (")
 
 
 @pytest.mark.parametrize("angle", [NAN, math.inf, "left", [], [90], {"a": 1}, True, "nan", "1e999"])
 def test_rotations_that_are_no_angles(tmp_path, angle):
     def change(content):
         content["annotations"][0]["attributes"] = {"rotation": angle}
-    one_problem(tmp_path, change, "annotation 1: expected a rotation in degrees, got")
+    assert_one_problem(tmp_path, change, "annotation 1: expected a rotation in degrees, got")
     data = described(tmp_path, changed(change), invalid_boxes="repair")
     assert boxes(data) is None
     assert any("left out" in note for note in data["notes"])
@@ -106,7 +107,7 @@ def test_the_envelope_is_that_of_the_turned_corners(angle, centre, sides):
     (["a"] * 4, "expected 4 numbers"), ([1e308, 0, 1e308, 5], "a box with an area"),
     ([5, 5, 2**60, 8], "inside 40 × 30")])
 def test_boxes_that_are_none(tmp_path, bbox, said):
-    one_problem(tmp_path, lambda c: c["annotations"][0].update(bbox=bbox), said)
+    assert_one_problem(tmp_path, lambda c: c["annotations"][0].update(bbox=bbox), said)
 
 
 @pytest.mark.parametrize(("segmentation", "said"), [

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.trees import LINE, SIZE, boxes, cell, clean, noted, read, refused, tree, xml
+from tests.data.trees import LINE, SIZE, assert_refused, boxes, cell, clean, noted, read, tree, xml
 
 ONE = xml(cell())
 IMAGE = {"a.jpg": SIZE}
@@ -35,7 +35,7 @@ def test_the_format_is_told_by_the_files(tmp_path, files, name):
 
 def test_two_formats_are_asked_for(tmp_path):
     root = tree(tmp_path, VOC | YOLO)
-    refused(root, "expected annotations in one format, got Pascal VOC XML (a.xml); YOLO labels (classes.txt)",
+    assert_refused(root, "expected annotations in one format, got Pascal VOC XML (a.xml); YOLO labels (classes.txt)",
             "data.format (voc or yolo)")
     assert boxes(clean(root, format="voc")) == boxes(clean(root, format="yolo"))
     assert clean(root, annotations=("a.xml",)).format == "voc"
@@ -48,4 +48,4 @@ def test_what_was_found_is_said(tmp_path):
 
 def test_images_in_a_form_that_cannot_be_read_are_not_passed_over(tmp_path):
     root = tree(tmp_path, VOC | {"b.heic": b"\0\0\0\x18ftypheic", "b.xml": ONE})
-    assert "b.heic" in refused(root)
+    assert "b.heic" in assert_refused(root)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.data.trees import CELL, LINE, SIZE, boxes, cell, clean, noted, refused, splits, tree, xml
+from tests.data.trees import CELL, LINE, SIZE, assert_refused, boxes, cell, clean, noted, splits, tree, xml
 
 ONE = xml(cell())
 VOC = {"part1/a.jpg": SIZE, "part1/a.xml": ONE, "part2/b.jpg": SIZE, "part2/b.xml": ONE, "part2/c.jpg": SIZE}
@@ -34,13 +34,14 @@ def test_a_list_is_a_split(tmp_path, files, text):
 def test_a_list_that_names_what_is_not_there(tmp_path, files):
     root = tree(tmp_path, files | {"mine.txt": "a\ngone\nx/gone.jpg\n"})
     given = (("mine", "mine.txt"),)
-    refused(root, "mine.txt:2: expected an image file 'gone'", "1 of 4 images are missing", splits=given)
+    assert_refused(root, "mine.txt:2: expected an image file 'gone'", "1 of 4 images are missing", splits=given)
 
 
 @FORMATS
 @pytest.mark.parametrize("place", ["part3", "no.txt", "../x", "/etc", "part1/a.jpg"])
 def test_a_place_that_is_none(tmp_path, files, place):
-    refused(tree(tmp_path, files), "data.splits: mine: expected a folder of images, a list of names or an annotation "
+    assert_refused(tree(tmp_path, files), "data.splits: mine: expected a folder of images, a list of names or an "
+                  "annotation "
             "file", repr(place), splits=(("mine", place),))
 
 
@@ -74,7 +75,7 @@ def test_the_folder_of_the_images(tmp_path, files):
 @FORMATS
 @pytest.mark.parametrize("place", ["part3", "../x", "/etc", "part1/a.jpg"])
 def test_a_folder_of_images_that_is_none(tmp_path, files, place):
-    refused(tree(tmp_path, files), "data.images: expected a folder of images below", repr(place), images=place)
+    assert_refused(tree(tmp_path, files), "data.images: expected a folder of images below", repr(place), images=place)
 
 
 def test_the_folder_of_the_images_brings_in_all_of_them(tmp_path):

@@ -11,7 +11,7 @@ from mgral.data.formats.folder import Folder
 from mgral.data.formats.reading import Given, Reading
 from mgral.data.formats.voc import read as read_voc
 from mgral.findings import Findings
-from tests.data.trees import CELL, SIZE, boxes, cell, clean, corners, folder_of, noted, read, refused, tree, xml
+from tests.data.trees import CELL, SIZE, assert_refused, boxes, cell, clean, corners, folder_of, noted, read, tree, xml
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_difficult_is_ignored(one, value, ignored):
     ("1_0", "expected 4 numbers"), ("nan", "expected finite numbers"), ("-inf", "expected finite numbers"),
     ("1e999", "expected finite numbers")])
 def test_coordinates_that_are_no_numbers(one, text, got):
-    refused(one(xml(cell(corners(text, 5, 15, 13)))), "a.xml: object 1 (cell): ", got)
+    assert_refused(one(xml(cell(corners(text, 5, 15, 13)))), "a.xml: object 1 (cell): ", got)
 
 
 @given(st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="<&"), max_size=12))
@@ -72,18 +72,19 @@ def test_a_size_that_is_not_known_is_taken_from_the_file(one, size):
 
 @pytest.mark.parametrize("text", ["wide", "nan", "inf", "40.5"])
 def test_a_size_that_is_no_number(one, text):
-    refused(one(xml(cell(), size=f"<size><width>{text}</width><height>30</height></size>")), "size: expected 2 whole")
+    assert_refused(one(xml(cell(), size=f"<size><width>{text}</width><height>30</height></size>")),
+                   "size: expected 2 whole")
 
 
 def test_a_size_unlike_the_file(one):
-    refused(one(xml(cell(), size="<size><width>41</width><height>30</height></size>")), "a.xml: expected",
+    assert_refused(one(xml(cell(), size="<size><width>41</width><height>30</height></size>")), "a.xml: expected",
             "to have 41 × 30 pixels as annotated, got 40 × 30")
 
 
 @pytest.mark.parametrize("box", [(25, 5, 15, 13), (5, 20, 15, 13), (25, 20, 15, 13), (5, 5, 5, 13)])
 def test_swapped_corners_are_refused_and_repair_leaves_the_image_not_annotated(tmp_path, box):
     root = tree(tmp_path, {"a.jpg": SIZE, "a.xml": xml(cell(corners(*box))), "b.jpg": SIZE, "b.xml": xml(cell())})
-    refused(root, "a.xml: object 1 (cell)", "correct it or set `data.invalid_boxes: repair`")
+    assert_refused(root, "a.xml: object 1 (cell)", "correct it or set `data.invalid_boxes: repair`")
     repaired = clean(root, invalid_boxes="repair")
     assert boxes(repaired) == {"a.jpg": None, "b.jpg": [CELL]}
     assert noted(repaired, "every box was dropped, so the image counts as not annotated")
@@ -102,7 +103,7 @@ def test_an_annotation_without_object_is_empty_and_no_file_is_not_annotated(tmp_
 
 @pytest.mark.parametrize("content", [b"", b" \n\t", b"\xef\xbb\xbf", "\n".encode("utf-16")])
 def test_an_empty_file_says_nothing(one, content):
-    refused(one(content), "a.xml: expected XML, got an empty file")
+    assert_refused(one(content), "a.xml: expected XML, got an empty file")
 
 
 @pytest.mark.parametrize(("declared", "codec", "name"), [
@@ -122,13 +123,13 @@ def test_declared_encodings(one, declared, codec, name):
     ("车辆", "gb2312", "0xb3", "gb18030")])
 @pytest.mark.parametrize("head", ["", '<?xml version="1.0"?>', '<?xml version="1.0" encoding="utf-8"?>'])
 def test_other_bytes_without_declaration_are_not_guessed(one, name, codec, byte, likely, head):
-    refused(one(xml(cell(name=name), head=head).encode(codec)), "a.xml: expected UTF-8 text", byte, likely)
+    assert_refused(one(xml(cell(name=name), head=head).encode(codec)), "a.xml: expected UTF-8 text", byte, likely)
 
 
 @pytest.mark.parametrize("declared", ["nonsense", "idna", "unicode_escape", "zlib", "hex", "undefined", "punycode"])
 def test_an_encoding_that_is_none(one, declared):
     head = f'<?xml version="1.0" encoding="{declared}"?>'
-    refused(one(xml(cell(), head=head)), "a.xml: expected text in a known encoding")
+    assert_refused(one(xml(cell(), head=head)), "a.xml: expected text in a known encoding")
 
 
 @pytest.mark.parametrize(("content", "texts"), [
@@ -142,7 +143,7 @@ def test_an_encoding_that_is_none(one, declared):
     (xml("<name>cell</name>"), ("object 1 (cell): expected a <bndbox>, got none",)),
 ])
 def test_files_that_are_refused(one, content, texts):
-    refused(one(content), *texts)
+    assert_refused(one(content), *texts)
 
 
 def test_blank_lines_before_the_declaration(one):
@@ -168,7 +169,7 @@ def test_a_damaged_file_never_ends_in_a_traceback(content, at):
 
 
 def test_deep_nesting_is_no_fault_of_ours(one):
-    refused(one("<annotation>" * 50_000), "a.xml:1: expected XML")
+    assert_refused(one("<annotation>" * 50_000), "a.xml:1: expected XML")
 
 
 @pytest.mark.parametrize(("angle", "envelope"), [
@@ -183,7 +184,7 @@ def test_rotated_boxes_are_enveloped(one, angle, envelope):
 
 def test_an_angle_in_degrees_is_refused(one):
     box = "<robndbox><cx>10</cx><cy>9</cy><w>10</w><h>8</h><angle>37.5</angle></robndbox>"
-    refused(one(xml(cell(box))), "expected an angle in radians, got 37.5")
+    assert_refused(one(xml(cell(box))), "expected an angle in radians, got 37.5")
 
 
 @pytest.mark.parametrize("polygon", [
@@ -200,7 +201,7 @@ def test_polygons_are_enveloped_where_there_is_no_box(one, polygon):
 @pytest.mark.parametrize("polygon", ["<polygon/>", "<polygon><x1>5</x1><y1>5</y1><x2>15</x2></polygon>",
                                      "<polygon><x1>5</x1><y1>five</y1><x2>15</x2><y2>6</y2></polygon>"])
 def test_polygons_that_are_none(one, polygon):
-    refused(one(xml(cell(polygon))), "object 1 (cell): expected", "numbers")
+    assert_refused(one(xml(cell(polygon))), "object 1 (cell): expected", "numbers")
 
 
 def test_what_was_deleted_in_labelme_is_gone(one):

@@ -11,7 +11,21 @@ from mgral.data.formats.lists import Pictures
 from mgral.data.formats.pairs import pair
 from mgral.data.formats.reading import Reading
 from mgral.findings import Findings
-from tests.data.trees import CELL, SIZE, boxes, cell, clean, corners, folder_of, noted, read, refused, splits, tree, xml
+from tests.data.trees import (
+    CELL,
+    SIZE,
+    assert_refused,
+    boxes,
+    cell,
+    clean,
+    corners,
+    folder_of,
+    noted,
+    read,
+    splits,
+    tree,
+    xml,
+)
 from tests.small_data import write_voc_set
 
 ONE = xml(cell())
@@ -54,7 +68,7 @@ def test_the_name_inside_where_no_image_is_called_so(tmp_path, name):
 def test_the_name_inside_never_takes_an_image_of_another_file(tmp_path):
     content = OTHER.replace("<size>", "<filename>a.jpg</filename><size>")
     root = tree(tmp_path, {"a.jpg": SIZE, "a.xml": ONE, "0.xml": content})
-    refused(root, "0.xml: expected an image file '0.*'", "(1 of 2 images are missing")
+    assert_refused(root, "0.xml: expected an image file '0.*'", "(1 of 2 images are missing")
     assert boxes(read(root)) == {"a.jpg": [CELL]}
 
 
@@ -87,11 +101,11 @@ def test_equal_names_in_several_folders_are_never_mixed(folders, layout, stems):
 @pytest.mark.parametrize("images", [("a.jpg", "a.png"), ("images/a.jpg", "images/a.bmp"), ("x/a.jpg", "y/a.jpg")])
 def test_two_images_of_one_xml_file(tmp_path, images):
     root = tree(tmp_path, {"xmls/a.xml": ONE, **dict.fromkeys(images, SIZE)})
-    refused(root, "a.xml: expected one image of this name", *images)
+    assert_refused(root, "a.xml: expected one image of this name", *images)
 
 
 def test_two_images_of_one_xml_file_beside_them(tmp_path):
-    refused(tree(tmp_path, {"a.xml": ONE, "a.jpg": SIZE, "a.png": SIZE}), "a.jpg and a.png")
+    assert_refused(tree(tmp_path, {"a.xml": ONE, "a.jpg": SIZE, "a.png": SIZE}), "a.jpg and a.png")
 
 
 def test_masks_are_no_images_of_the_set(tmp_path):
@@ -105,7 +119,7 @@ def test_masks_are_no_images_of_the_set(tmp_path):
 
 
 def test_two_xml_files_of_one_image(tmp_path):
-    refused(tree(tmp_path, {"images/a.jpg": SIZE, "annotations/a.xml": ONE, "old/a.xml": OTHER}),
+    assert_refused(tree(tmp_path, {"images/a.jpg": SIZE, "annotations/a.xml": ONE, "old/a.xml": OTHER}),
             "old/a.xml: expected an image of its own, got only images/a.jpg, which annotations/a.xml annotates")
 
 
@@ -119,7 +133,7 @@ def test_what_settings_name_decides(tmp_path):
 
 def test_an_image_of_another_split_is_not_taken(tmp_path):
     root = tree(tmp_path, {"train/b.jpg": SIZE, "train/b.xml": ONE, "train/a.xml": ONE, "test/a.jpg": SIZE})
-    refused(root, "train/a.xml: expected an image file 'a.*'", "1 of 3 images are missing")
+    assert_refused(root, "train/a.xml: expected an image file 'a.*'", "1 of 3 images are missing")
     assert boxes(read(root)) == {"train/b.jpg": [CELL], "test/a.jpg": None}
 
 
@@ -130,7 +144,7 @@ def test_of_several_images_the_one_without_a_file_of_its_own(tmp_path):
 
 def test_missing_images_are_counted(tmp_path):
     root = tree(tmp_path, {f"{row}.xml": ONE for row in range(20)} | {"a.jpg": SIZE, "a.xml": ONE})
-    refused(root, "(20 of 21 images are missing", "'0.*'", "restore it or take it out")
+    assert_refused(root, "(20 of 21 images are missing", "'0.*'", "restore it or take it out")
 
 
 def test_folders_of_splits(tmp_path):
@@ -219,15 +233,15 @@ def test_a_listed_image_without_xml_file_is_not_annotated(tmp_path):
 
 def test_a_listed_name_without_image_is_named_once(tmp_path):
     root = tree(tmp_path, voc(train="a\ngone\n", trainval="a\ngone\nb\n") | {"Annotations/gone.xml": ONE})
-    refused(root, "gone.xml: expected an image file 'gone.*'", "1 of 4 images are missing")
+    assert_refused(root, "gone.xml: expected an image file 'gone.*'", "1 of 4 images are missing")
     root = tree(tmp_path / "other", voc(train="a\ngone\n", trainval="gone\n"))
-    refused(root, "train.txt:2: expected an image file 'gone'", "1 of 4 images are missing")
+    assert_refused(root, "train.txt:2: expected an image file 'gone'", "1 of 4 images are missing")
 
 
 @pytest.mark.parametrize("line", ["/x/train/a", "/x/train/a.jpg", "train\\a", "train/a.jpg", "x/train/img/a"])
 def test_a_line_never_means_the_image_of_another_split(tmp_path, line):
     root = tree(tmp_path, {"test/a.jpg": SIZE, "test/a.xml": ONE, "ImageSets/Main/train.txt": line})
-    refused(root, "train.txt:1: expected an image file", "1 of 2 images are missing")
+    assert_refused(root, "train.txt:1: expected an image file", "1 of 2 images are missing")
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "..\\..\\x", "x/../../a", "a\0"])
@@ -254,7 +268,7 @@ def test_other_xml_files_are_passed_over(tmp_path):
 
 
 def test_no_xml_file(tmp_path):
-    refused(tree(tmp_path, {"a.jpg": SIZE}), "expected Pascal VOC XML files, got none", format="voc")
+    assert_refused(tree(tmp_path, {"a.jpg": SIZE}), "expected Pascal VOC XML files, got none", format="voc")
 
 
 def test_what_macs_leave_behind(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.trees import CELL, LINE, SIZE, boxes, clean, folder_of, noted, read, refused, splits, tree
+from tests.data.trees import CELL, LINE, SIZE, assert_refused, boxes, clean, folder_of, noted, read, splits, tree
 
 YAML = "path: .\ntrain: images/train\nnames: [cell, red car]\n"
 
@@ -89,7 +89,7 @@ def test_any_polygon_is_enveloped(points):
     ("0 0.5 0.5 0 0.1", ("expected a box with an area",)), ("# comment", ("expected 5 numbers",))])
 def test_lines_that_are_refused(tmp_path, line, texts):
     root = tree(tmp_path, labelled(f"{LINE}{line}\n"))
-    refused(root, f"{root / 'labels/train/a.txt'}:2: expected", *texts)
+    assert_refused(root, f"{root / 'labels/train/a.txt'}:2: expected", *texts)
     assert of_line(read(root))[:1] == [CELL]
 
 
@@ -201,7 +201,7 @@ def test_folders_without_labels_are_counted(tmp_path):
 def test_two_images_of_one_label_file(tmp_path, images):
     stem = images[0].rpartition(".")[0]
     files = {f"images/train/{name}": SIZE for name in images} | {"data.yaml": YAML, f"labels/train/{stem}.txt": LINE}
-    refused(tree(tmp_path, files), f"{stem}.txt: expected one image of this label file", *images)
+    assert_refused(tree(tmp_path, files), f"{stem}.txt: expected one image of this label file", *images)
 
 
 def test_two_images_of_one_name_without_label_file(tmp_path):
@@ -239,7 +239,7 @@ def test_a_label_file_that_leaves_the_folder(tmp_path):
     tree(tmp_path, {"b.txt": "secret\n"})
     (root / "labels/train/a.txt").unlink()
     (root / "labels/train/a.txt").symlink_to(tmp_path / "b.txt")
-    assert "secret" not in refused(root, "a.txt: expected a path inside", "got a link to")
+    assert "secret" not in assert_refused(root, "a.txt: expected a path inside", "got a link to")
 
 
 def test_labels_of_another_folder_are_never_taken(tmp_path):

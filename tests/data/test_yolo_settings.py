@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.data.trees import CELL, LINE, SIZE, boxes, clean, folder_of, noted, read, refused, splits, tree
+from tests.data.trees import CELL, LINE, SIZE, assert_refused, boxes, clean, folder_of, noted, read, splits, tree
 
 NAMES = "names: [cell, bus]\n"
 IMAGES = {f"images/{split}/{split}.jpg": SIZE for split in ("train", "val")}
@@ -48,7 +48,7 @@ def test_names(tmp_path, names):
     ("nc: 1\nnames: [car, bus]", ("got 1",)),
     ("nc: two\nnames: [car, bus]", ("got 'two'",)), ("nc: true\nnames: [car]", ("got True",))])
 def test_names_that_cannot_be_used_are_the_only_problem(tmp_path, names, texts):
-    refused(of_yaml(tmp_path, f"{PLACES}{names}\n"), "data.yaml: n", *texts)
+    assert_refused(of_yaml(tmp_path, f"{PLACES}{names}\n"), "data.yaml: n", *texts)
 
 
 def test_names_that_are_numbers_are_taken_as_text_and_noted(tmp_path):
@@ -77,7 +77,7 @@ def test_any_quoted_names(names, form):
     ("names: " + "[" * 3000, "expected at most 50 levels of lists and sections"),
     ("- names: a\n- nc: 1", "got list")])
 def test_yaml_that_cannot_be_read(tmp_path, yaml, text):
-    refused(of_yaml(tmp_path, f"{yaml}\n"), text, format="yolo", annotations=("data.yaml",))
+    assert_refused(of_yaml(tmp_path, f"{yaml}\n"), text, format="yolo", annotations=("data.yaml",))
 
 
 @given(st.one_of(st.text(max_size=40), st.lists(st.sampled_from([
@@ -112,7 +112,8 @@ def test_of_several_yaml_files_the_one_whose_splits_are_there(tmp_path):
 
 def test_several_yaml_files_that_all_fit(tmp_path):
     root = of_yaml(tree(tmp_path, {"other.yaml": PLACES + "names: [x, y]\n"}), PLACES + NAMES)
-    refused(root, "expected one YAML file of a YOLO data set, got data.yaml, other.yaml; name the right one in data.")
+    assert_refused(root, "expected one YAML file of a YOLO data set, got data.yaml, other.yaml; name the right one in "
+                   "data.")
     assert boxes(clean(root, annotations=("data.yaml",))) == ALL
     (root / "other.yaml").write_text("# a copy\n" + PLACES + NAMES)
     assert boxes(clean(root)) == ALL
@@ -160,7 +161,8 @@ def test_any_leading_parts_are_dropped(parts, slash, absolute):
 @pytest.mark.parametrize("place", ["../valid", "/etc", "images/no", "no.txt", "../../../..", "images/train2/images"])
 def test_a_place_that_is_not_there(tmp_path, place):
     root = of_yaml(tmp_path, f"train: images/train\nval: {place}\n{NAMES}")
-    refused(root, "data.yaml: val: expected a folder of images or a list of them", repr(place), "which is not there")
+    assert_refused(root, "data.yaml: val: expected a folder of images or a list of them", repr(place),
+                   "which is not there")
 
 
 def test_a_folder_of_another_split_is_never_taken(tmp_path):
@@ -180,7 +182,7 @@ def test_a_test_split_that_an_export_lacks_is_noted(tmp_path):
 @pytest.mark.parametrize("value", ["3", "{a: b}", "[1, 2]", "true"])
 def test_a_split_that_is_no_place(tmp_path, value):
     root = of_yaml(tmp_path, f"train: images/train\nval: {value}\n{NAMES}")
-    refused(root, "data.yaml: val: expected a folder of images")
+    assert_refused(root, "data.yaml: val: expected a folder of images")
 
 
 def test_splits_of_other_names(tmp_path):
@@ -221,7 +223,7 @@ def test_images_that_a_list_leaves_out_keep_their_labels(tmp_path):
 def test_a_listed_image_that_is_missing(tmp_path):
     root = of_yaml(tmp_path, f"train: train.txt\n{NAMES}")
     tree(root, {"train.txt": "images/train/train.jpg\nimages/train/gone.jpg\n"})
-    refused(root, "train.txt:2: expected an image file 'images/train/gone.jpg'", "1 of 2 images are missing")
+    assert_refused(root, "train.txt:2: expected an image file 'images/train/gone.jpg'", "1 of 2 images are missing")
 
 
 def test_one_image_in_two_splits(tmp_path):
@@ -246,16 +248,17 @@ def test_lists_of_classes_that_say_the_same_or_not(tmp_path):
                            "predefined_classes.txt": "dog\ncat\n"})
     assert boxes(clean(root)) == ALL
     (root / "labels/val/classes.txt").write_text("bus\ncell\n")
-    refused(root, "labels/train/classes.txt and labels/val/classes.txt, which differ")
+    assert_refused(root, "labels/train/classes.txt and labels/val/classes.txt, which differ")
 
 
 def test_a_blank_line_among_class_names(tmp_path):
     root = tree(tmp_path, {"classes.txt": "cell\n\nbus\n", **IMAGES, **LABELS})
-    refused(root, "classes.txt:2: expected a class name, got a blank line")
+    assert_refused(root, "classes.txt:2: expected a class name, got a blank line")
 
 
 def test_labels_without_any_names(tmp_path):
-    refused(tree(tmp_path, {**IMAGES, **LABELS}), "expected a file that names the classes of the YOLO labels, got none")
+    assert_refused(tree(tmp_path, {**IMAGES, **LABELS}), "expected a file that names the classes of the YOLO "
+                   "labels, got none")
 
 
 def test_images_of_a_folder_without_labels(tmp_path):
@@ -287,9 +290,9 @@ def test_darknet_without_its_data_file(tmp_path):
 
 def test_darknet_that_cannot_be_used(tmp_path):
     root = tree(tmp_path, DARKNET | {"obj.data": DARKNET["obj.data"].replace("= 2", "= 3")})
-    refused(root, "classes: expected 2, as obj.names names so many, got '3'")
+    assert_refused(root, "classes: expected 2, as obj.names names so many, got '3'")
     root = tree(tmp_path / "other", DARKNET | {"obj.data": "train = train.txt\nnames = no.names\n"})
-    refused(root, "names: expected a file with a class name a line, got 'no.names', which is not there")
+    assert_refused(root, "names: expected a file with a class name a line, got 'no.names', which is not there")
 
 
 # Whole exports.
@@ -324,4 +327,4 @@ def test_images_that_are_a_link_within_the_set(tmp_path):
 
 
 def test_no_file_that_says_anything(tmp_path):
-    refused(tree(tmp_path, {"a.jpg": SIZE}), "expected a file that names the classes", format="yolo")
+    assert_refused(tree(tmp_path, {"a.jpg": SIZE}), "expected a file that names the classes", format="yolo")

@@ -63,7 +63,7 @@ def noted(loaded: Loaded, text: str) -> bool:
     return any(text in note for note in loaded.notes)
 
 
-def refused(root: Path, *texts: str, **settings) -> str:
+def assert_refused(root: Path, *texts: str, **settings) -> str:
     """The only problem of a data set, which says all of these."""
     problems = read(root, **settings).problems
     assert len(problems) == 1, problems

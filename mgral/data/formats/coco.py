@@ -20,7 +20,8 @@ from mgral.data.dataset import Dataset, ImageId
 from mgral.data.formats.coco_columns import SET, STRETCH, columns_of
 from mgral.data.formats.coco_entries import corners_of, key_of, name_of, size_of, turned, whole_number
 from mgral.data.formats.detecting import Found
-from mgral.data.formats.reading import Corners, Given, Reading, is_text, meaning, shown
+from mgral.data.formats.reading import Corners, Given, Reading, meaning, shown
+from mgral.data.formats.text import is_text
 from mgral.data.formats.uploads import PREFIX, Uploads
 from mgral.files import write_json
 from mgral.findings import Findings

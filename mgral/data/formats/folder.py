@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from mgral.data.formats.split_names import of_one_split
-from mgral.data.formats.text import text_of
+from mgral.data.formats.text import is_text, text_of
 from mgral.findings import Findings
 
 ENDINGS = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".mpo",
@@ -212,10 +212,10 @@ class Folder:
             self.left_out[prefix] = f"expected a folder that can be read, got {error.strerror}; check its permissions"
             return []
         for entry in found:
-            if not _is_unicode(entry.name):
+            if not is_text(entry.name):
                 name = os.fsencode(entry.name).decode("utf-8", "backslashreplace")
                 self.left_out[f"{prefix}{name}"] = "expected a file name in UTF-8, got other bytes; rename it"
-        return [entry for entry in found if _is_unicode(entry.name)]
+        return [entry for entry in found if is_text(entry.name)]
 
     def _target(self, entry: os.DirEntry, path: str, root: str, home: str) -> str | None:
         """Where a link leads, if it may be followed; `home` is where the folder that it lies in really is."""
@@ -301,14 +301,6 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return entry.is_dir()
     except OSError:  # a link in a circle, or to where one may not look
         return False
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_ours(entry: os.DirEntry) -> bool:

@@ -201,15 +201,6 @@ def shown(value: object, most: int = 80) -> str:
     return text if len(text) <= most else f"{text[:most]}…"
 
 
-def is_text(name: str) -> bool:
-    """Whether a name can be written: JSON may hold one half of a character that takes two."""
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 @contextmanager
 def uncollected() -> Iterator[None]:
     """Reading makes millions of objects and no circles: looking for circles among them takes a third of the time."""

@@ -100,3 +100,12 @@ def likely_encoding(content: bytes) -> str:
         else:
             return "gb18030 or latin-1"
     return "cp1252, Windows' latin-1" if re.search(rb"[\x80-\x9f]", content) else "latin-1"
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written: JSON may hold one half of a character that takes two, file systems any bytes."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
