@@ -212,8 +212,9 @@ def test_faults_of_yolo_files(tmp_path, line, said):
 
 
 @pytest.mark.parametrize(("text", "said"), [
-    ("names: [yes, no]", "each a text"), ("names: {0: a, 2: b}", "by number from 0"), ("names: [a, a]", "once"),
-    ("names: [", "expected YAML"), ("nc: 2", "expected names as a list"), ("", "expected names as a list")])
+    ("names: [yes, no]", "expected text for class 0, got True"), ("names: {0: a, 2: b}", "a mapping from 0, 1,"),
+    ("names: [a, a]", "once"),
+    ("names: [", "expected YAML"), ("nc: 2", "expected a list of class names"), ("", "got an empty file")])
 def test_class_names_that_cannot_be_read(tmp_path, text, said):
     path = write_yolo(tmp_path)
     (tmp_path / "data.yaml").write_text(text)

@@ -8,12 +8,6 @@ import pytest
 from mgral.data.dataset import Boxes
 from mgral.errors import DataError
 from mgral.study.corrections import keep_corrections, kept_corrections, with_corrections
-from mgral.study.workspace import Workspace
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "work", "study", 0)
 
 
 def boxes(x):

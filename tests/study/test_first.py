@@ -9,7 +9,6 @@ from mgral.config import StudyConfig
 from mgral.errors import DataError, StateError
 from mgral.study.first import first_batch, import_first, typical
 from mgral.study.preparation import describe, prepare
-from mgral.study.workspace import Workspace
 from tests.people import People
 from tests.study.test_preparation import config
 
@@ -38,11 +37,6 @@ def test_so_many_distinct_points_even_where_all_are_alike(count):
 @pytest.fixture
 def bare(tmp_path):
     return People(tmp_path, photos=30, labelled=0)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "work", "s", 0)
 
 
 def test_it_is_chosen_once_and_its_labels_begin_the_study(bare, workspace, tmp_path):

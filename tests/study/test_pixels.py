@@ -7,7 +7,6 @@ import pytest
 from mgral.errors import StateError
 from mgral.study.pixels import check_pixels, keep_pixels
 from mgral.study.preparation import prepare
-from mgral.study.workspace import Workspace
 from tests.people import People
 from tests.small_data import save_image
 from tests.study.test_preparation import config
@@ -16,11 +15,6 @@ from tests.study.test_preparation import config
 @pytest.fixture
 def people(tmp_path):
     return People(tmp_path, photos=30, labelled=20)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "work", "s", 0)
 
 
 def test_replaced_pixels_are_refused(people, workspace):

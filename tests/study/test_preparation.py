@@ -8,7 +8,6 @@ import pytest
 from mgral.config import Config
 from mgral.errors import ConfigError, DataError, MgralError, StateError
 from mgral.study.preparation import describe, prepare
-from mgral.study.workspace import Workspace
 from tests.people import People
 
 SETTINGS = {"detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
@@ -23,11 +22,6 @@ def config(budget: int = 5, **data):
 @pytest.fixture
 def people(tmp_path):
     return People(tmp_path, photos=40, labelled=20)
-
-
-@pytest.fixture
-def workspace(tmp_path):
-    return Workspace(tmp_path / "work", "s", 0)
 
 
 def faults(described):

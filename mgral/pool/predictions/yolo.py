@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from mgral.errors import ConfigError
+from mgral.data.formats.class_names import class_names
+from mgral.data.formats.yolo_settings import yaml_of
 from mgral.findings import Findings
 from mgral.pool.predictions.columns import Columns, Matched
 from mgral.pool.predictions.content import load_text, shown
-from mgral.yaml import read_yaml
 
 CLASS_LISTS = ("classes.txt", "obj.names", "labels.txt")
 LINES = 10**7
@@ -128,21 +128,11 @@ def _named_in(file: Path, findings: Findings) -> list[str] | None:
 
 
 def _named_in_yaml(file: Path, text: str, findings: Findings) -> list[str] | None:
-    try:
-        content = read_yaml(text, str(file))
-    except ConfigError as error:
-        for problem in error.problems:
-            findings.problem(problem, "YAML")
+    content = yaml_of(file, text, findings)
+    if content is None:
         return None
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict) and all(str(key).isdecimal() for key in names):
-        names = [names[key] for key in sorted(names, key=lambda key: int(str(key)))] if sorted(
-            int(str(key)) for key in names) == list(range(len(names))) else None
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
-        findings.problem(f"{file}: expected names as a list or by number from 0, each a text, got other; quote names "
-                         "such as yes, no or 1")
-        return None
-    return _each_once(file, names, findings)
+    names = class_names(file, content if isinstance(content, dict) else {}, findings)
+    return None if names is None else list(names)
 
 
 def _each_once(file: Path, names: list[str], findings: Findings) -> list[str] | None:
