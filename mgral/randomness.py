@@ -2,8 +2,8 @@
 
 There are two derivations, and merging them would change every number that was ever drawn:
 
-- `derived_seed` gives a run's pieces of work their seeds: from the run's seed and what the work is (its kind, the hash
-  of the labelled images it builds on), whatever order the work is done in;
+- `derived_seed` gives a run's pieces of work their seeds: from the run's seed and what the work is (its kind, the
+  number of labelled images it builds on), whatever order the work is done in and wherever the images lie;
 - `seed_of`, and `stream`, `isolated` and `shuffled` over it, give the draws within one piece of work, from its seed and
   the draw's name and step.
 """
