@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from mgral.annotation.proposals import MODEL, proposals
 from mgral.data.dataset import Boxes, Dataset, ImageId
 from mgral.data.formats.checking import Rules, dataset_of
@@ -46,6 +48,30 @@ def export_batch(path: Path, dataset: Dataset, ids: Sequence[ImageId], detection
     for entry, image_id in zip(content["images"], ids, strict=True):
         entry["mgral_id"] = image_id
     write_json(path, {"info": dict(info or {}), **content})
+
+
+def read_preannotations(path: Path, dataset: Dataset) -> dict[ImageId, Detections]:
+    """The boxes that a batch went out with, by image in the file's order, best first, as `export_batch` wrote them.
+
+    Raises:
+        DataError: the file is damaged, or of another data set.
+    """
+    try:
+        content = read_json(path)
+        names = {entry["id"]: entry["name"] for entry in content["categories"]}
+        rows: dict[int, list[tuple[list[float], float, int]]] = {entry["id"]: [] for entry in content["images"]}
+        for entry in content["annotations"]:
+            x, y, width, height = entry["bbox"]
+            label = dataset.classes.index(names[entry["category_id"]])
+            rows[entry["image_id"]].append(([x, y, x + width, y + height], entry["score"], label))
+        return {entry["mgral_id"]: _detections(rows[entry["id"]]) for entry in content["images"]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{path}: expected the batch as it went out, got {error}; restore the file") from error
+
+
+def _detections(rows: Sequence[tuple[list[float], float, int]]) -> Detections:
+    return Detections(np.array([row[0] for row in rows], np.float32).reshape(-1, 4),
+                      np.array([row[1] for row in rows], np.float32), np.array([row[2] for row in rows], np.int64))
 
 
 def names_of_classes(path: Path) -> list[str]:

@@ -10,10 +10,13 @@
         first/                     the first batch, where nothing is labelled yet
         prepared/                  splits and the first snapshot
         STRATEGY/CYCLE/            what a cycle decided: snapshot, batch, result
-        corrections.json           what people have corrected, kept whatever is computed again
-        handed-out/                batches that people were asked to label
+        waiting/                   flow runs that wait for people
         images.json                what each image file held when it joined
         seconds/                   how long each cycle took
+      batches/STUDY/seed-S/
+        STRATEGY-N/, first/        what people were asked to label in cycle N, and what they labelled
+
+What people did lies in `batches/` alone: it is small text, for git. All else can be computed again.
 """
 
 from __future__ import annotations
@@ -82,9 +85,22 @@ class Workspace:
         """The batch that a cycle chose, and what it was chosen by: people may be at work on it."""
         return self.cycle(strategy, cycle) / "choice.json"
 
+    @property
+    def batches(self) -> Path:
+        """What passes between mgral and people: no run and no DVC stage removes anything of it."""
+        return self.root / "batches" / self.study / f"seed-{self.seed}"
+
+    def batch(self, strategy: str, cycle: int) -> Path:
+        """The folder of a batch that people were asked to label; cycle 0 is the first batch, of no strategy."""
+        return self.batches / (f"{folder_name(strategy)}-{cycle}" if cycle else "first")
+
     def handed_out(self, strategy: str, cycle: int) -> Path:
-        """The same record of a batch that people were asked to label: no run and no DVC stage removes it."""
-        return self.seed_folder / "handed-out" / f"{folder_name(strategy)}-{cycle}.json"
+        """The record of a batch as it was handed out."""
+        return self.batch(strategy, cycle) / "batch.json"
+
+    def waiting(self, strategy: str, cycle: int) -> Path:
+        """Which flow run waits for the labels of a batch."""
+        return self.seed_folder / "waiting" / f"{folder_name(strategy)}-{cycle}.json"
 
     def snapshot(self, strategy: str, cycle: int) -> Path:
         return self.cycle(strategy, cycle) / "snapshot.json"

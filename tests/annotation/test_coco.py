@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools.coco import COCO
 
-from mgral.annotation.coco import export_batch, import_annotations, read_annotations
+from mgral.annotation.coco import export_batch, import_annotations, read_annotations, read_preannotations
 from mgral.data.dataset import Dataset, ImageInfo
 from mgral.errors import DataError
 from mgral.pool.inspection import Detections
@@ -59,6 +59,18 @@ def test_pycocotools_reads_the_export(exported, capsys):
     coco = COCO(str(exported))
     assert coco.getImgIds() == [1, 2, 3]
     assert coco.getAnnIds(imgIds=[1], catIds=[5]) == [1]
+
+
+def test_a_batch_is_read_as_it_went_out(dataset, exported):
+    seen = read_preannotations(exported, dataset)
+    assert tuple(seen) == IDS
+    x = seen["images/x.jpg"]
+    np.testing.assert_allclose(x.xyxy, [[1, 2, 11, 12], [0, 3, 20, 20]])
+    np.testing.assert_allclose(x.scores, [0.9, 0.75])
+    assert (x.labels.tolist(), len(seen["images/b/y.jpg"])) == ([1, 0], 0)
+    exported.write_text("{}")
+    with pytest.raises(DataError, match="expected the batch as it went out, got 'categories'; restore the file"):
+        read_preannotations(exported, dataset)
 
 
 def test_least_score_may_be_chosen(dataset, tmp_path):
