@@ -42,16 +42,20 @@ def as_given(options: argparse.Namespace) -> str:
                    if (value := getattr(options, name)) is not None and str(value) != str(default))
 
 
-def add_cycle(parser: argparse.ArgumentParser) -> None:
+def add_cycle(parser: argparse.ArgumentParser, waiting: str = "") -> None:
+    """Which cycle of which strategy and seed: by default the first, or where `waiting` says so the one that waits."""
     add_seed(parser)
     parser.add_argument("--strategy", metavar="NAME", help="one of study.strategies (default: the first)")
-    parser.add_argument("--cycle", type=int, default=1, metavar="N", help="which cycle, from 1 (default: 1)")
+    parser.add_argument("--cycle", type=int, default=None if waiting else 1, metavar="N",
+                        help=waiting or "which cycle, from 1 (default: 1)")
 
 
 def job_from(options: argparse.Namespace, first: int = 1, without_params: bool = False) -> Job:
     """What the command line says to work on; `first` is the least cycle that makes sense. `without_params`: where there
     is no params.yaml, data that --data names are taken with the defaults."""
     params = options.params
+    if getattr(options, "cycle", 1) is None:
+        options.cycle = _waiting_cycle(options)
     if without_params and params == Path("params.yaml") and not params.exists() and options.data is not None:
         params = None
     return job_of(params, options.workdir, options.data, getattr(options, "strategy", None),
@@ -89,6 +93,26 @@ def job_of(params: Path | None, workdir: Path, data: Path | None, strategy: str 
     from tasks.opened import Job  # heavy, and not needed to find a fault in the settings
 
     return Job(config, workdir, data, strategy, cycle, seed, params or Path("params.yaml"))
+
+
+def _waiting_cycle(options: argparse.Namespace) -> int:
+    """The cycle whose batch waits for people, where none is named.
+
+    Raises:
+        ConfigError: none does.
+    """
+    from mgral.errors import ConfigError
+    from mgral.params import read_config
+    from mgral.study.status import standing
+    from mgral.study.workspace import Workspace
+
+    study = read_config(options.params).study
+    strategy, seed = options.strategy or study.strategies[0], study.seeds[0] if options.seed is None else options.seed
+    waiting = standing(Workspace(options.workdir, study.name, seed), strategy, study.cycles).waiting
+    if waiting is None:
+        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} waits for people; `mgral status` says "
+                          "where the study stands")
+    return waiting.cycle
 
 
 def guarded(work: Callable[[], object]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from prefect import State, flow, get_run_logger
@@ -43,7 +44,7 @@ def _run_cycle(job: Job) -> CycleResult | Awaiting:
     export_chosen(job, chosen.choice, inspected)
     annotated = annotate_batch(job, chosen.choice.ids)
     if isinstance(annotated, Awaiting):
-        return annotated
+        return replace(annotated, so_far=f"{trained.labelled} labelled images, mAP {trained.map:.3f}")
     result = record_cycle(job, trained, inspected, chosen, annotated)
     commit_cycle(job)
     return result

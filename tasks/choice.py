@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,7 @@ from mgral.search.setup import Setup
 from mgral.search.strategy import Outcome
 from mgral.strategies import Need, PoolView, Selection, Strategy
 from mgral.study.plan import choosing
-from mgral.study.results import Choice, ChoiceRecord, SearchResult, TableResult, deciding
+from mgral.study.results import SNAPSHOT, Choice, ChoiceRecord, SearchResult, TableResult, deciding
 from mgral.study.snapshot import labelled
 from tasks.detector import Inspected, Trained
 from tasks.engine import flow_run_id, step
@@ -53,10 +54,12 @@ def start_processes(job: Job) -> None:
 def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     """Lets the study's strategy choose; every experiment that it runs on the way is logged as it ends.
 
-    What was chosen before stays: people may be at work on it.
+    What was chosen before stays, even where labels that it was chosen on were corrected since: people may be at work
+    on it.
 
     Raises:
-        StateError: it was chosen with other settings, or on other labels; or nothing is left to choose from.
+        StateError: it was chosen with other settings, or when other images were labelled; or nothing is left to choose
+            from.
     """
     path = job.workspace.choice(job.strategy, job.cycle)
     by = deciding(job.config, Need.EXPERIMENTS in strategies.get(job.strategy).needs, trained.snapshot)
@@ -65,9 +68,11 @@ def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     if known is not None:
         before = ChoiceRecord.read(known)
         before.check(known, by)
+        since = "" if before.by[SNAPSHOT] == trained.snapshot else _corrected_since(job, before.choice, known)
         before.write(path)
         _skip_choosing(job)
-        current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin}).")
+        current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin})"
+                           f"{since}.")
         return Chosen(before.choice, before.table, before.search, _seconds_before(job))
     chosen = _choose(job, trained, inspected)
     ChoiceRecord(chosen.choice, chosen.table, chosen.search, by).write(path)
@@ -121,6 +126,21 @@ def _budget(job: Job, view: PoolView) -> int:
         raise StateError(f"{job.workspace.seed_folder}: expected images that are not labelled yet, got none left; add "
                          "images to the data folder, or lower study.cycles")
     return min(job.config.study.budget, len(view.pool))
+
+
+def _corrected_since(job: Job, choice: Choice, path: Path) -> str:
+    """What became of the labels that a batch was chosen on, in words.
+
+    Raises:
+        StateError: images of the batch are labelled by now, so that it is no batch of this labelled set.
+    """
+    dataset = open_study(job).dataset
+    taken = set(choice.ids) & labelled(job.workspace, job.strategy, job.cycle - 1, dataset).keys()
+    if taken:
+        raise StateError(f"{path}: expected a batch of images that were not labelled before cycle {job.cycle}, got "
+                         f"{len(taken)} that are, {min(taken)} among them; delete {path.parent} and later cycles to "
+                         "choose anew")
+    return ", on labels that were corrected since"
 
 
 def _skip_choosing(job: Job) -> None:

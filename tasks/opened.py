@@ -16,7 +16,7 @@ from mgral.progress import current
 from mgral.study.alone import DATA, alone
 from mgral.study.preparation import open_images, prepare
 from mgral.study.services import table_url
-from mgral.study.workspace import Workspace
+from mgral.study.workspace import Workspace, options_of
 from mgral.training.detectors import Detectors
 
 
@@ -56,9 +56,7 @@ class Job:
     @property
     def options(self) -> str:
         """What the command line needs to find it: the strategy and the seed, where they are not the first."""
-        study = self.config.study
-        return (f" --strategy {self.strategy}" if self.strategy != study.strategies[0] else "") + (
-            f" --seed {self.seed}" if self.seed != study.seeds[0] else "")
+        return options_of(self.config.study, self.strategy, self.seed)
 
     @property
     def label(self) -> str:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mgral.data.dataset import Dataset
-from mgral.files import read_json
 from mgral.pool.inspection import Detections
 from mgral.report.gallery import draw_gallery
 from mgral.study.alone import DATA, alone
+from mgral.study.batches import batch_files
 from mgral.study.first import first_batch
 from mgral.study.preparation import describe
 from mgral.study.results import Awaiting
@@ -37,10 +37,12 @@ def prepare_data(job: Job) -> Prepared | Awaiting:
     if not space.splits.exists():
         with alone(space, DATA):
             described = describe(job.config, space, job.data)
-            if not described.loaded.problems and not described.study_problems and not described.is_labelled:
+            faulty = described.loaded.problems or described.study_problems
+            if not faulty and (not described.is_labelled or space.handed_out("", 0).exists()):
                 awaiting = first_batch(job.config.study, space, described)
                 _draw_first(job, described.dataset)
-                return awaiting
+                if awaiting.missing:
+                    return awaiting
     study = open_study(job)
     splits = study.splits
     return Prepared(len(splits.labelled), len(study.pool), len(splits.reward), len(splits.test),
@@ -48,7 +50,7 @@ def prepare_data(job: Job) -> Prepared | Awaiting:
 
 
 def _draw_first(job: Job, dataset: Dataset) -> None:
-    ids, path = read_json(job.workspace.first / "choice.json"), job.workspace.first / "chosen.jpg"
+    ids, path = batch_files(job.workspace, "", 0).choice().ids, job.workspace.first / "chosen.jpg"
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     if not path.exists():
         draw_gallery(path, dataset, ids, dict.fromkeys(ids, nothing))

@@ -12,6 +12,7 @@ from mgral.errors import ConfigError
 if TYPE_CHECKING:
     from mgral.config import Config
 
+STAGES = "dvc.yaml"
 CODE = ("mgral", "flows", "tasks")
 """Folders of source on which every stage depends, where they lie beside params.yaml."""
 
@@ -30,13 +31,28 @@ def _dvc(options: Namespace) -> None:
     if params.name != "params.yaml":
         raise ConfigError(f"{params}: expected a file called params.yaml, where DVC looks for settings, got "
                           f"{params.name}; copy it")
-    config, path = read_config(params), params.parent / "dvc.yaml"
+    config, path = read_config(params), params.parent / STAGES
     if path.exists() and not options.force and not _is_ours(path):
         raise ConfigError(f"{path}: expected no file or one that `mgral dvc` made, got another; move its stages "
                           "elsewhere, or write over it with --force")
     with writing(path) as temporary:
-        temporary.write_text(dvc_yaml(config, _code(params)), encoding="utf-8")
+        temporary.write_text(dvc_yaml(config, _code(params), params.parent), encoding="utf-8")
     print(f"{path}: stages of study {config.study.name}; `dvc repro` runs them")
+
+
+def renew_stages(workdir: Path, params: Path, config: Config) -> None:
+    """Writes the stages anew where labels came or went on which they depend; only those that were up to date."""
+    from mgral.files import writing
+    from mgral.study.plan import dvc_yaml
+
+    path = workdir / STAGES
+    if not (params.name == "params.yaml" and params.resolve().parent == workdir.resolve() and path.exists()
+            and _is_ours(path)):
+        return
+    text = dvc_yaml(config, _code(params), workdir)
+    if path.read_text(encoding="utf-8") != text:
+        with writing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def check_stages(params: Path, config: Config) -> None:
@@ -49,11 +65,12 @@ def check_stages(params: Path, config: Config) -> None:
 
     from mgral.study.plan import dvc_yaml
 
-    path = params.parent / "dvc.yaml"
+    path = params.parent / STAGES
     if params.name != "params.yaml" or not path.exists() or not _is_ours(path):
         return
     try:
-        agrees = yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(dvc_yaml(config, _code(params)))
+        agrees = yaml.safe_load(path.read_text(encoding="utf-8")) == yaml.safe_load(
+            dvc_yaml(config, _code(params), params.parent))
     except yaml.YAMLError:
         agrees = False
     if not agrees:

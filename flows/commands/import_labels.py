@@ -1,29 +1,81 @@
-"""`mgral import`: annotations that a person corrected."""
+"""`mgral import`: the labels of a batch, from any annotation tool."""
 
 from __future__ import annotations
 
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flows.arguments import add_cycle, as_given, command, job_from
+from mgral.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mgral.annotation.acceptance import Accept
+    from tasks.labels import Imported
+    from tasks.opened import Job
 
 
 def add(commands) -> None:
     made = command(commands, "import", _import,
-                   "take the labels of a cycle's batch from a COCO file; cycle 0 is the first batch")
-    add_cycle(made)
+                   "take the labels of a batch from what an annotation tool gave back, or take them back")
+    add_cycle(made, "which batch, 0 being the first one of a study without labels (default: the one that waits)")
+    add_accept(made)
+    made.add_argument("--preview", action="store_true", help="only say what would change")
+    made.add_argument("--undo", action="store_true", help="take the last import of the cycle back")
+    made.add_argument("file", type=Path, nargs="?", help="COCO or Label Studio JSON, CVAT for images XML, a folder of "
+                      "Pascal VOC or YOLO files, or a ZIP file of these")
+
+
+def add_accept(made: ArgumentParser) -> None:
+    """The options by which one says that something is meant as it looks."""
+    made.add_argument("--partial", action="store_true", help="take the images that are labelled; the others are waited "
+                      "for")
     made.add_argument("--accept-empty", action="store_true",
                       help="all images without a box were looked at and are empty")
-    made.add_argument("file", type=Path, help="the corrected annotations")
+    made.add_argument("--accept-unchanged", action="store_true", help="the detector's boxes were looked at and are all "
+                      "right")
+
+
+def accept_of(options: Namespace) -> Accept:
+    from mgral.annotation.acceptance import Accept
+
+    return Accept(options.partial, options.accept_empty, options.accept_unchanged)
 
 
 def _import(options: Namespace) -> None:
+    if options.undo == (options.file is not None) or (options.undo and options.preview):
+        raise ConfigError("mgral import: expected a FILE (with --preview or without), or --undo, got "
+                          f"{'both' if options.file else 'neither' if not options.undo else '--undo --preview'}")
     job = job_from(options, first=0)
-    from tasks.annotation import import_corrected
-    from tasks.bookkeeping import commit_cycle
+    from flows.labels import take_back, take_labels
+    from tasks.labels import import_labels
 
-    done = import_corrected(job, options.file, options.accept_empty)
-    if job.workspace.cycle(job.strategy, job.cycle).joinpath("result.json").exists():
-        commit_cycle(job)
-    title = job.title if job.cycle else f"[{job.config.study.name}]"
-    print(f"{title} annotations taken from {options.file}; {done}\n  next: mgral run{as_given(options)}")
+    if options.undo:
+        print(f"{_title(job)} {take_back(job)}\n  next: mgral status{as_given(options)}")
+    elif options.preview:
+        imported = import_labels(job, options.file, accept_of(options), preview=True)
+        print(f"{in_words(job, imported)}\n  nothing was kept; without --preview it is")
+    else:
+        say(job, options, take_labels(job, options.file, accept_of(options)))
+
+
+def say(job: Job, options: Namespace, imported: Imported) -> None:
+    """What an import did, where it is kept, and what to do next."""
+    given, number = as_given(options), imported.read.number
+    folder, this = job.workspace.batch(job.strategy, job.cycle), f"{given}{job.options} --cycle {job.cycle}"
+    print(in_words(job, imported))
+    print(f"  kept as import {number} in {folder}; `mgral import{this} --undo` takes it back")
+    if imported.left:
+        images = "1 image is" if imported.left == 1 else f"{imported.left} images are"
+        print(f"  {images} still waited for\n  next: mgral import{this} FILE")
+    else:
+        print(f"  next: mgral run{given}")
+
+
+def in_words(job: Job, imported: Imported) -> str:
+    first, *others = imported.lines
+    return "\n".join([f"{_title(job)} {first}", *(f"  {line}" for line in others)])
+
+
+def _title(job: Job) -> str:
+    return job.title if job.cycle else f"[{job.config.study.name}, first batch]"

@@ -2,55 +2,42 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from mgral.annotation.coco import export_batch, import_annotations, names_of_classes
+from mgral.annotation.coco import export_batch
 from mgral.config import StudyConfig
 from mgral.data.appearance import appearances
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.formats import cached
 from mgral.errors import StateError
-from mgral.files import read_json, write_json
 from mgral.pool.neighbours import means, nearest
 from mgral.progress import current
 from mgral.randomness import derived_seed
-from mgral.study.corrections import keep_corrections, with_classes
+from mgral.study.batches import PREANNOTATIONS, batch_files, mark
 from mgral.study.preparation import Described
-from mgral.study.results import Awaiting
+from mgral.study.results import Awaiting, Choice, ChoiceRecord
 from mgral.study.workspace import Workspace
-
-BATCH = "preannotations.json"
 
 
 def first_batch(study: StudyConfig, workspace: Workspace, described: Described) -> Awaiting:
     """Chooses the batch once, and writes it for people to label; `describe` has checked the budget."""
-    path, dataset = workspace.first / "choice.json", described.dataset
-    if not path.exists():
+    record, dataset = workspace.handed_out("", 0), described.dataset
+    if not record.exists():
         ids = _chosen(study, workspace, dataset)
-        export_batch(workspace.first / BATCH, dataset, ids, {}, info={"study": study.name, "cycle": 0})
-        write_json(path, list(ids))  # last: where it stands, all of it stands
-    ids = read_json(path)
-    return Awaiting("the first batch", 0, len(ids), len(ids), workspace.first / BATCH)
+        mark(workspace)
+        export_batch(record.with_name(PREANNOTATIONS), dataset, ids, {}, info={"study": study.name, "cycle": 0})
+        ChoiceRecord(Choice(ids, "diversity"), None, None, {}).write(record)  # last: where it stands, all of it stands
+    ids = batch_files(workspace, "", 0).choice().ids
+    missing = sum(image_id not in dataset.boxes for image_id in ids)
+    return Awaiting("the first batch", 0, len(ids), missing, record.with_name(PREANNOTATIONS),
+                    workspace.first / "chosen.jpg")
 
 
-def import_first(workspace: Workspace, described: Described, file: Path) -> None:
-    """Takes the labels of the first batch, for good; its classes are those of the file.
-
-    Raises:
-        StateError: there is no such batch, or the study has begun.
-        DataError: the file does not hold exactly this batch, or has faulty boxes; nothing is changed then.
-    """
-    path, dataset = workspace.first / "choice.json", described.dataset
-    if not path.exists():
-        raise StateError(f"{path}: expected a first batch that was chosen, got no file; the data set has labels, or "
-                         "nothing was run yet: `mgral run`")
+def check_not_begun(workspace: Workspace) -> None:
+    """Raises StateError if the study stands on its first batch, whose labels are then settled."""
     if workspace.splits.exists():
         raise StateError(f"{workspace.splits}: expected a study that has not begun, got one that stands on the first "
-                         f"batch; delete {workspace.seed_folder} but for corrections.json and first/ to begin anew")
-    dataset = with_classes(dataset, names_of_classes(file))
-    keep_corrections(workspace, dataset, import_annotations(file, dataset, read_json(path)))
+                         f"batch; delete {workspace.seed_folder} to begin anew: what people labelled stays")
 
 
 def _chosen(study: StudyConfig, workspace: Workspace, dataset: Dataset) -> tuple[ImageId, ...]:

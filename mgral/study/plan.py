@@ -15,6 +15,7 @@ import yaml
 from mgral.config import Config, Section, StudyConfig, TableConfig, folder_name
 from mgral.data.splits import Splits
 from mgral.strategies import Need, get
+from mgral.study.labels import LABELS
 from mgral.study.workspace import Workspace
 
 REPORT = "report"
@@ -57,17 +58,20 @@ class Stage:
         return {"cmd": self.command, **{name: value for name, value in values.items() if value}}
 
 
-def stages(config: Config, code: Sequence[str] = ()) -> list[Stage]:
-    """Seed by seed the preparation and every strategy's cycles, then the report; `code` are folders of source."""
+def stages(config: Config, code: Sequence[str] = (), root: Path | None = None) -> list[Stage]:
+    """Seed by seed the preparation and every strategy's cycles, then the report; `code` are folders of source.
+
+    With a `root`, the working directory, a stage also depends on the labels of its batch that came back from people.
+    """
     planned, study = [], config.study
     needs = [*map(Path, code), *_files(config)]
     for seed in study.seeds:
         workspace = _workspace(config, seed)
         planned.append(Stage(prepare_stage(study, seed), f"python -m flows.cli prepare --seed {seed}", seed,
-                             params=_given(config, ("data",)), deps=(*needs,),
+                             params=_given(config, ("data",)), deps=(*needs, *_labels(config, root, seed, "", 0)),
                              outs=tuple(workspace.prepared / name for name in PREPARED)))
-        planned += [_cycle(config, needs, seed, strategy, cycle) for strategy in study.strategies
-                    for cycle in range(1, study.cycles + 1)]
+        planned += [_cycle(config, [*needs, *_labels(config, root, seed, strategy, cycle)], seed, strategy, cycle)
+                    for strategy in study.strategies for cycle in range(1, study.cycles + 1)]
     return [*planned, _report(config, needs, planned)]
 
 
@@ -80,12 +84,12 @@ def cycle_stage(study: StudyConfig, seed: int, strategy: str, cycle: int) -> str
     return f"{folder_name(strategy)}{_of_seed(study, seed)}-{cycle}"
 
 
-def dvc_yaml(config: Config, code: Sequence[str] = ()) -> str:
-    """The text of dvc.yaml: all stages, and the learning curves as one plot."""
+def dvc_yaml(config: Config, code: Sequence[str] = (), root: Path | None = None) -> str:
+    """The text of dvc.yaml: all stages, and the learning curves as one plot; see `stages`."""
     report = _workspace(config, config.study.seeds[0]).report
     curves = {str(curve_path(report, strategy)): "map" for strategy in config.study.strategies}
     plot = {"learning curves": {"x": "labelled", "y": curves, "x_label": "labelled images", "y_label": "mAP"}}
-    content = {"stages": {stage.name: stage.as_dvc() for stage in stages(config, code)}, "plots": [plot]}
+    content = {"stages": {stage.name: stage.as_dvc() for stage in stages(config, code, root)}, "plots": [plot]}
     return HEADER + yaml.safe_dump(content, sort_keys=False, width=118)
 
 
@@ -97,6 +101,13 @@ def curve_path(report: Path, strategy: str) -> Path:
 def searches(strategy: str) -> bool:
     """Whether a strategy fills a table of experiments and searches it."""
     return Need.EXPERIMENTS in get(strategy).needs
+
+
+def _labels(config: Config, root: Path | None, seed: int, strategy: str, cycle: int) -> list[Path]:
+    """The labels of a batch in force, if people gave some."""
+    if root is None or not (Workspace(root, config.study.name, seed).batch(strategy, cycle) / LABELS).exists():
+        return []
+    return [_workspace(config, seed).batch(strategy, cycle) / LABELS]
 
 
 def experiments(table: TableConfig) -> int:

@@ -29,7 +29,7 @@ from mgral.errors import ConfigError, DataError, MgralError, StateError
 from mgral.files import read_json, write_json
 from mgral.progress import current
 from mgral.study.alone import DATA, alone
-from mgral.study.corrections import with_corrections
+from mgral.study.labels import with_labels
 from mgral.study.pixels import keep_pixels
 from mgral.study.snapshot import take_snapshot
 from mgral.study.workspace import Workspace
@@ -85,7 +85,7 @@ def describe(config: Config, workspace: Workspace, data: Path | None, detector: 
             check_detector(config.detector, config.device, loaded.dataset.classes or ("object",))
     if loaded.problems:
         return Described(loaded, loaded.dataset, notes=tuple(notes), study_problems=tuple(faults))
-    dataset = with_corrections(workspace, loaded.dataset)
+    dataset = with_labels(workspace, loaded.dataset)
     found = {}
     with _collecting(faults):
         found["listed"] = listed_images(dataset, config.data.labelled_list)

@@ -14,6 +14,9 @@ from mgral.data.formats.reading import shown
 from mgral.errors import StateError
 from mgral.files import canonical_json, read_json, write_json
 
+SNAPSHOT = "snapshot"
+"""What a choice is made by that is no setting: the version of the labelled set."""
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -53,7 +56,8 @@ class CycleResult:
     """One cycle: its detector on the test split (fractions), and what was chosen with it.
 
     `labelled` counts the images before the choice. `table` is None for strategies without one, `search` where none was
-    run: the choice's origin then says what chose instead.
+    run: the choice's origin then says what chose instead. `trained_on` is the version of the labelled set that trained
+    the detector, `snapshot` that with the batch.
     """
 
     cycle: int
@@ -65,6 +69,7 @@ class CycleResult:
     snapshot: str
     table: TableResult | None = None
     search: SearchResult | None = None
+    trained_on: str | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -77,8 +82,8 @@ class CycleResult:
 
 @dataclass(frozen=True, slots=True)
 class ChoiceRecord:
-    """A batch as it was chosen, kept from then on: `by` are the settings that decide, and the version of the labelled
-    set that it was chosen on."""
+    """A batch as it was chosen, kept from then on: `by` are the settings that decide, and as "snapshot" the version
+    of the labelled set that it was chosen on."""
 
     choice: Choice
     table: TableResult | None
@@ -94,11 +99,11 @@ class ChoiceRecord:
         return cls(**{**values, **_chosen(values)})
 
     def check(self, path: Path, by: Mapping[str, Any]) -> None:
-        """Raises StateError if a choice made `by` this would be another one: a batch that people may be at work on is
-        not replaced."""
+        """Raises StateError if a choice with these settings would be another one: a batch that people may be at work
+        on is not replaced. Labels may have been corrected since."""
         now = json.loads(canonical_json(by))
         changed = [f"{name} {shown(self.by.get(name))}, now {shown(now.get(name))}"
-                   for name in sorted({*self.by, *now}) if self.by.get(name) != now.get(name)]
+                   for name in sorted({*self.by, *now} - {SNAPSHOT}) if self.by.get(name) != now.get(name)]
         if changed:
             raise StateError(f"{path}: expected a batch chosen with today's settings, got one chosen with "
                              f"{'; '.join(changed[:3])}{' …' if len(changed) > 3 else ''}; set it back, give the study "
@@ -116,7 +121,7 @@ def deciding(config: Config, searching: bool, snapshot: str) -> dict[str, Any]:
         sections |= {"table": config.table.model_dump(mode="json", exclude={"at_once"}),
                      "search": config.search.model_dump(mode="json")}
     return {f"{name}.{key}": value for name, section in sections.items() for key, value in section.items()} | {
-        "snapshot": snapshot}
+        SNAPSHOT: snapshot}
 
 
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -131,8 +136,8 @@ def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
 class Awaiting:
     """A batch that people have to label before the work can go on; cycle 0 is the first batch, before any detector.
 
-    `missing` of its `images` are not labelled yet; `batch` is the file that goes out; `options` tell the command line
-    which strategy and seed.
+    `missing` of its `images` are not labelled yet; `batch` is the file that goes out, `pictures` what to look at;
+    `options` tell the command line which strategy and seed; `so_far` is what the detector reaches that chose it.
     """
 
     label: str
@@ -140,15 +145,22 @@ class Awaiting:
     images: int
     missing: int
     batch: Path
+    pictures: Path
     options: str = ""
+    so_far: str = ""
 
     def in_words(self, given: str = "") -> str:
         """What is waited for and what to type next; `given` are the options that the command was given."""
         some = "" if self.missing == self.images else f"{self.missing} of "
         boxes = "with the detector's boxes" if self.cycle else "without boxes"
-        return (f"WAITING for annotations of {some}{self.images} images ({self.label}).\n"
-                f"  for annotators: {self.batch} (COCO, {boxes}); pictures: {self.batch.parent / 'chosen.jpg'}\n"
-                f"  next: mgral import{given}{self.options} --cycle {self.cycle} FILE")
+        this = f"{given}{self.options} --cycle {self.cycle}"
+        return "\n".join([
+            f"WAITING for annotations of {some}{self.images} images ({self.label}).",
+            *([f"  so far: {self.so_far}"] if self.so_far else []),
+            f"  look: {self.pictures}",
+            f"  for annotators: {self.batch} (COCO, {boxes}); for other tools: mgral export{this} --to FORMAT, or "
+            f"mgral push{this}",
+            f"  next: mgral import{this} FILE"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from mgral.config import folder_name
+from mgral.config import StudyConfig, folder_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,7 @@ class Workspace:
 
     @property
     def corrections(self) -> Path:
-        """What people have corrected: no run writes it, and none may lose it."""
+        """Where mgral 0.5 and older kept what people have corrected; it is still read."""
         return self.seed_folder / "corrections.json"
 
     @property
@@ -142,3 +142,9 @@ class Workspace:
     def heads(self) -> Path:
         """What is known of image files that were looked at before."""
         return self.cache / "heads"
+
+
+def options_of(study: StudyConfig, strategy: str, seed: int) -> str:
+    """What the command line needs to find a strategy and a seed, where they are not the study's first."""
+    return (f" --strategy {strategy}" if strategy != study.strategies[0] else "") + (
+        f" --seed {seed}" if seed != study.seeds[0] else "")

@@ -1,6 +1,7 @@
 """Folders as people have them, from `mgral init` to the first choice and on: what is said, what is kept."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -48,6 +49,10 @@ def batch(cycle: int) -> Path:
     return Path("runs/s/seed-0/balanced_entropy") / str(cycle)
 
 
+def handed_out(cycle: int) -> Path:
+    return Path("batches/s/seed-0") / f"balanced_entropy-{cycle}"
+
+
 def ids(cycle: int) -> list[str]:
     return json.loads((batch(cycle) / "choice.json").read_text())["choice"]["ids"]
 
@@ -68,20 +73,27 @@ def test_a_folder_with_some_labels(tmp_path, mgral):
     assert "data: 12 labelled, 40 in the pool, 4 to measure rewards on, 4 to test on" in said
     said, status = mgral("run")
     assert status == 0
-    assert said == ("WAITING for annotations of 5 images (balanced_entropy, cycle 1).\n"
-                    f"  for annotators: {batch(1)}/preannotations.json (COCO, with the detector's boxes); pictures: "
-                    f"{batch(1)}/chosen.jpg\n  next: mgral import --cycle 1 FILE\n")
+    assert re.fullmatch(
+        r"WAITING for annotations of 5 images \(balanced_entropy, cycle 1\)\.\n"
+        r"  so far: 12 labelled images, mAP 0\.\d{3}\n"
+        f"  look: {batch(1)}/chosen.jpg\n"
+        f"  for annotators: {handed_out(1)}/preannotations.json \\(COCO, with the detector's boxes\\); for other "
+        "tools: mgral export --cycle 1 --to FORMAT, or mgral push --cycle 1\n"
+        "  next: mgral import --cycle 1 FILE\n", said)
     chosen = ids(1)
     assert len(set(chosen)) == 5
     assert not set(chosen) & {f"photos/{name}" for name in people.names[:20]}
     assert mgral("run") == (said, 0), "it goes on waiting for the same batch"
     assert ids(1) == chosen
     back = people.annotate(batch(1) / "preannotations.json", tmp_path / "back.json")
-    said, status = mgral("import", "--cycle", "1", str(back))
+    said, status = mgral("import", str(back))  # the cycle that waits
     assert (status, said.endswith("next: mgral run\n")) == (0, True)
+    mgral("run")
+    snapshot = (batch(1) / "snapshot.json").read_bytes()
+    shutil.rmtree(batch(2))
+    shutil.rmtree(handed_out(2))
     people.label(people.names[:23])  # and three photos were labelled elsewhere
     shutil.copy("data/photos/" + people.names[0], "data/photos/zebra.jpg")
-    snapshot = (batch(1) / "snapshot.json").read_bytes()
     said, status = mgral("run")
     assert "--cycle 2 FILE" in said
     assert (batch(1) / "snapshot.json").read_bytes() == snapshot, "a snapshot that was taken stays"
@@ -148,7 +160,6 @@ def test_a_batch_that_was_handed_out_outlives_what_a_stage_removes(tmp_path, mgr
     back = people.annotate(batch(1) / "preannotations.json", tmp_path / "back.json")
     shutil.rmtree(batch(1))
     assert mgral("import", "--cycle", "1", str(back))[1] == 0
-    shutil.rmtree(batch(1))
     said, status = mgral("run")
     assert (status, ids(1)) == (0, chosen)
     assert json.loads((batch(1) / "snapshot.json").read_text())["added"] == chosen
@@ -212,15 +223,15 @@ def test_a_folder_without_any_label(tmp_path, mgral):
     said, _ = mgral("check")
     assert "none of them labelled: the first batch of 10 is chosen for diversity" in said
     said, status = mgral("run")
-    first = Path("runs/s/seed-0/first")
+    first = Path("batches/s/seed-0/first")
     assert (status, f"{first}/preannotations.json" in said, "--cycle 0 FILE" in said) == (0, True, True)
-    assert (first / "chosen.jpg").stat().st_size > 0
+    assert Path("runs/s/seed-0/first/chosen.jpg").stat().st_size > 0
     back = people.annotate(first / "preannotations.json", tmp_path / "back.json")
     said, status = mgral("import", "--cycle", "0", str(back))
-    assert (status, "labels of the first batch taken" in said) == (0, True)
+    assert (status, "first batch] 10 of 10 images labelled" in said) == (0, True)
     said, status = mgral("run")
     assert (status, "--cycle 1 FILE" in said) == (0, True)
-    assert not set(ids(1)) & set(json.loads((first / "choice.json").read_text()))
+    assert not set(ids(1)) & set(json.loads((first / "batch.json").read_text())["choice"]["ids"])
 
 
 def test_a_data_set_in_data(tmp_path, mgral):

@@ -1,13 +1,15 @@
 """The first batch of a folder in which nothing is labelled."""
 
-import json
-
 import numpy as np
 import pytest
 
-from mgral.config import StudyConfig
-from mgral.errors import DataError, StateError
-from mgral.study.first import first_batch, import_first, typical
+from mgral.annotation.changes import Changes
+from mgral.config import DataConfig, StudyConfig
+from mgral.data.formats import load_dataset
+from mgral.errors import StateError
+from mgral.study.batches import batch_files
+from mgral.study.first import check_not_begun, first_batch, typical
+from mgral.study.labels import Import, keep
 from mgral.study.preparation import describe, prepare
 from tests.people import People
 from tests.study.test_preparation import config
@@ -39,38 +41,30 @@ def bare(tmp_path):
     return People(tmp_path, photos=30, labelled=0)
 
 
-def test_it_is_chosen_once_and_its_labels_begin_the_study(bare, workspace, tmp_path):
+def test_it_is_chosen_once(bare, workspace):
     described = describe(config(), workspace, bare.folder)
     awaiting = first_batch(STUDY, workspace, described)
     assert (awaiting.cycle, awaiting.images, awaiting.missing) == (0, 10, 10)
     written = awaiting.batch.read_bytes()
     assert first_batch(STUDY, workspace, described) == awaiting
     assert awaiting.batch.read_bytes() == written
+    assert (workspace.root / "batches" / "about-mgral.txt").read_text().startswith("What mgral asked people to label")
+
+
+def test_its_labels_begin_the_study(bare, workspace, tmp_path):
+    described = describe(config(), workspace, bare.folder)
+    awaiting = first_batch(STUDY, workspace, described)
     back = bare.annotate(awaiting.batch, tmp_path / "back.json")
-    import_first(workspace, described, back)
+    labelled = load_dataset(DataConfig(annotations=(str(back),)), bare.folder).dataset
+    keep(workspace.batch("", 0), labelled, {name: labelled.boxes[name] for name in batch_files(
+        workspace, "", 0).choice().ids}, Import(0, "2026", "back.json", "coco", 10, 0, Changes()))
+    check_not_begun(workspace)
     prepared = prepare(config(), workspace, bare.folder)
     assert set(prepared.dataset.classes) == {entry["name"] for entry in bare.truth["categories"]}
     splits = prepared.splits
     assert [len(ids) for ids in (splits.labelled, splits.pool, splits.reward, splits.test)] == [6, 20, 2, 2]
     with pytest.raises(StateError, match="expected a study that has not begun, got one that stands on the first batch"):
-        import_first(workspace, described, back)
-
-
-def test_a_partial_file_changes_nothing(bare, workspace, tmp_path):
-    described = describe(config(), workspace, bare.folder)
-    back = bare.annotate(first_batch(STUDY, workspace, described).batch, tmp_path / "back.json")
-    content = json.loads(back.read_text())
-    content["images"].pop()
-    back.write_text(json.dumps(content))
-    with pytest.raises(DataError):
-        import_first(workspace, described, back)
-    assert not workspace.corrections.exists()
-
-
-def test_no_first_batch(bare, workspace, tmp_path):
-    described = describe(config(), workspace, bare.folder)
-    with pytest.raises(StateError, match="expected a first batch that was chosen, got no file"):
-        import_first(workspace, described, tmp_path / "back.json")
+        check_not_begun(workspace)
 
 
 def test_a_budget_beyond_the_folder(bare, workspace):

@@ -275,8 +275,9 @@ def _number_classes(reading: Reading, categories: Categories) -> None:
             reading.groups[name] = max(taken, default=0) + 1 if number is None or number in taken else number
 
 
-def write_coco(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> None:
+def write_coco(path: Path, dataset: Dataset, ids: Sequence[ImageId], info: Mapping[str, Any] | None = None) -> None:
     """Writes the true boxes of these images, which are numbered from 1; file names are relative to the data set's root.
+    `info` says where they are from.
 
     Raises:
         ValueError: an image without annotation, which COCO would take for an empty one.
@@ -286,7 +287,7 @@ def write_coco(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> None:
         raise ValueError(f"expected annotated images, got {', '.join(missing)} without annotation")
     boxes = [(image_id, xyxy, label, {"iscrowd": int(ignore)}) for image_id in ids
              for xyxy, label, ignore in zip(*_columns(dataset, image_id), strict=True)]
-    write_json(path, document(dataset, ids, boxes))
+    write_json(path, ({} if info is None else {"info": dict(info)}) | document(dataset, ids, boxes))
 
 
 def document(dataset: Dataset, ids: Sequence[ImageId],

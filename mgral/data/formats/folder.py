@@ -22,7 +22,7 @@ ENDINGS = frozenset({".avif", ".bmp", ".gif", ".heic", ".heif", ".jfif", ".jp2",
 """Of the files that are images, those among them that cannot be read: that is said of each."""
 PASSED_OVER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 """Names that systems leave behind; those that begin with a dot besides (`.DS_Store`, `._a.jpg`)."""
-OURS = {"runs": "table.db", "mlruns": "mlflow.db"}
+OURS = {"runs": "table.db", "mlruns": "mlflow.db", "batches": "about-mgral.txt"}
 """Folders that mgral itself writes, and a file by which they are known."""
 
 Ends = list[tuple[tuple[str, ...], str]]

@@ -1,0 +1,34 @@
+"""Labels from people, whatever brings them: a file (`mgral import`), Label Studio (`mgral pull`), Prefect's page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from mgral.annotation.acceptance import Accept
+from tasks.bookkeeping import commit_cycle
+from tasks.labels import Imported, import_labels, undo_import
+from tasks.opened import Job
+
+
+def take_labels(job: Job, file: Path, accept: Accept) -> Imported:
+    """Imports, and has DVC and MLflow know of it."""
+    imported = import_labels(job, file, accept)
+    _tell(job)
+    return imported
+
+
+def take_back(job: Job) -> str:
+    """Undoes the last import of a cycle; says what counts now."""
+    undone, now = undo_import(job)
+    _tell(job)
+    if now is None:
+        return f"import {undone.number} taken back: nobody has labelled the batch"
+    return f"import {undone.number} taken back: import {now.number} of {now.when} counts again"
+
+
+def _tell(job: Job) -> None:
+    from flows.commands.dvc import renew_stages
+
+    renew_stages(job.workdir, job.params, job.config)
+    if job.cycle and job.workspace.cycle(job.strategy, job.cycle).joinpath("result.json").exists():
+        commit_cycle(job)

@@ -1,0 +1,94 @@
+"""Where studies stand, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mgral.study.status import CHOSEN, DONE, LABELLED, WAITING, CycleStatus, Standing
+from mgral.study.workspace import Workspace
+
+
+def in_words(workspace: Workspace, standing: Standing) -> Iterator[str]:
+    """Lines on a strategy of a study."""
+    yield f"{standing.strategy}, seed {standing.seed}: {_so_far(standing)}"
+    for cycle in standing.cycles:
+        yield from (f"  {line}" for line in _cycle(workspace, standing, cycle))
+    if standing.ended is not None:
+        yield f"  the last detector: mAP {standing.ended:.3f}"
+
+
+def next_step(standings: list[Standing], options: dict[tuple[str, int], str], given: str = "") -> str:
+    """What to type next, for all strategies and seeds of a study."""
+    waiting = [(standing, cycle) for standing in standings if (cycle := standing.waiting) is not None]
+    going = [standing for standing in standings if standing.waiting is None and standing.ended is None]
+    if going or not waiting:
+        finished = all(standing.ended is not None and not _outdated(standing) for standing in standings)
+        return "nothing: the study is finished; its report is under runs/" if finished else f"mgral run{given}"
+    standing, cycle = waiting[0]
+    return f"mgral import{given}{options[standing.strategy, standing.seed]} --cycle {cycle.cycle} FILE"
+
+
+def foretold(cycle: CycleStatus) -> str | None:
+    """What the table of experiments thought of the batch, set beside what the next detector gained."""
+    search = cycle.result and cycle.result.search
+    if search is None:
+        return None
+    usual = search.controls.get("random")
+    against = "" if usual is None else f", a random batch {usual:.3f}"
+    return f"the table put the batch at {search.value:.3f} (± {search.deviation:.3f}){against}"
+
+
+def _so_far(standing: Standing) -> str:
+    done = sum(cycle.state == DONE for cycle in standing.cycles if cycle.cycle)
+    return f"{done} of {standing.planned} cycles done"
+
+
+def _outdated(standing: Standing) -> bool:
+    return any(cycle.outdated for cycle in standing.cycles)
+
+
+def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iterator[str]:
+    name = f"cycle {cycle.cycle}" if cycle.cycle else "first batch"
+    images = _count(cycle.images, "image")
+    if cycle.state == WAITING:
+        some = f"{cycle.left} of {images}" if cycle.left < cycle.images else images
+        folder = workspace.batch(standing.strategy, cycle.cycle)
+        yield f"{name}: WAITING for annotations of {some}; {folder}"
+    elif cycle.state == LABELLED:
+        yield f"{name}: its {images} are labelled; `mgral run` goes on"
+    elif cycle.state == CHOSEN:
+        yield f"{name}: {images} chosen; `mgral run` goes on"
+    else:
+        yield f"{name}: done{_reached(cycle)}"
+    if cycle.outdated:
+        yield "  built on labels that were corrected since: `mgral run` trains its detector anew, the batch stays"
+    if cycle.labels is not None:
+        yield from (f"  {line}" for line in _labels(cycle))
+    words = [text for text in (foretold(cycle), _gained(cycle)) if text]
+    if words:
+        yield f"  {'; '.join(words)}"
+
+
+def _reached(cycle: CycleStatus) -> str:
+    if cycle.result is None:
+        return f", {_count(cycle.images, 'image')} labelled"
+    result = cycle.result
+    return (f", {_count(result.labelled, 'labelled image')}: mAP {result.map:.3f}; chose {cycle.images} "
+            f"({result.choice.origin})")
+
+
+def _gained(cycle: CycleStatus) -> str | None:
+    return None if cycle.gain is None else f"the next detector's mAP: {100 * cycle.gain:+.1f} points"
+
+
+def _labels(cycle: CycleStatus) -> Iterator[str]:
+    labels = cycle.labels
+    when = labels.when[:16].replace("T", " ")
+    yield (f"labels: import {labels.number}, {when} UTC, {_count(labels.images, 'image')}, "
+           f"{_count(labels.boxes, 'box', 'boxes')}; of the boxes that went out {labels.changes.in_words()}")
+    if labels.pace():
+        yield f"people worked {labels.pace()}"
+
+
+def _count(number: int, singular: str, plural: str | None = None) -> str:
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"
