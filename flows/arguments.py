@@ -55,7 +55,7 @@ def job_from(options: argparse.Namespace, first: int = 1, without_params: bool =
     is no params.yaml, data that --data names are taken with the defaults."""
     params = options.params
     if getattr(options, "cycle", 1) is None:
-        options.cycle = _waiting_cycle(options)
+        options.cycle = _meant_cycle(options)
     if without_params and params == Path("params.yaml") and not params.exists() and options.data is not None:
         params = None
     return job_of(params, options.workdir, options.data, getattr(options, "strategy", None),
@@ -95,11 +95,12 @@ def job_of(params: Path | None, workdir: Path, data: Path | None, strategy: str 
     return Job(config, workdir, data, strategy, cycle, seed, params or Path("params.yaml"))
 
 
-def _waiting_cycle(options: argparse.Namespace) -> int:
-    """The cycle whose batch waits for people, where none is named.
+def _meant_cycle(options: argparse.Namespace) -> int:
+    """The cycle that is meant where none is named: the one that waits, or the only one that has a batch; to take an
+    import back, the last one that has labels.
 
     Raises:
-        ConfigError: none does.
+        ConfigError: none is.
     """
     from mgral.errors import ConfigError
     from mgral.params import read_config
@@ -108,11 +109,16 @@ def _waiting_cycle(options: argparse.Namespace) -> int:
 
     study = read_config(options.params).study
     strategy, seed = options.strategy or study.strategies[0], study.seeds[0] if options.seed is None else options.seed
-    waiting = standing(Workspace(options.workdir, study.name, seed), strategy, study.cycles).waiting
-    if waiting is None:
-        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} waits for people; `mgral status` says "
-                          "where the study stands")
-    return waiting.cycle
+    begun = standing(Workspace(options.workdir, study.name, seed), strategy, study.cycles)
+    if getattr(options, "undo", False):
+        fitting, what = [cycle for cycle in begun.cycles if cycle.labels is not None][-1:], "has labels of people"
+    else:
+        fitting = [begun.waiting] if begun.waiting is not None else list(begun.cycles)
+        what = "waits for people"
+    if len(fitting) != 1:
+        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} {what}; `mgral status` says where the study "
+                          "stands")
+    return fitting[0].cycle
 
 
 def guarded(work: Callable[[], object]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from mgral.annotation.acceptance import Accept
+from mgral.errors import MgralError
+from mgral.progress import current
 from tasks.bookkeeping import commit_cycle
 from tasks.labels import Imported, import_labels, undo_import
 from tasks.opened import Job
+from tasks.tracked import record_labels
 
 
 def take_labels(job: Job, file: Path, accept: Accept) -> Imported:
@@ -32,3 +35,7 @@ def _tell(job: Job) -> None:
     renew_stages(job.workdir, job.params, job.config)
     if job.cycle and job.workspace.cycle(job.strategy, job.cycle).joinpath("result.json").exists():
         commit_cycle(job)
+        try:
+            record_labels(job)
+        except MgralError as error:
+            current.get().note(f"{error}; the labels are kept all the same, MLflow hears of them at the next run")

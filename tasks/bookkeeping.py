@@ -17,8 +17,8 @@ from tasks.choice import Chosen
 from tasks.detector import Inspected, Trained
 from tasks.engine import step
 from tasks.opened import Job, open_study
-from tasks.runs import cycle_run, open_tracker, study_run
 from tasks.snapshots import commit_stage
+from tasks.tracked import mark_outdated, track_cycle, track_study
 
 LARGEST = 1_000_000
 """Bytes of a picture that is shown in Prefect's page."""
@@ -36,7 +36,8 @@ def record_cycle(job: Job, trained: Trained, inspected: Inspected, chosen: Chose
     write_json(folder / "metrics.json", {"labelled": result.labelled, "map": result.map, "ap50": result.ap50})
     spent = {**trained.seconds, **chosen.seconds, "inspect": inspected.seconds, "annotate": annotated.seconds}
     write_json(job.workspace.seconds(job.strategy, job.cycle), spent)
-    link = _track_cycle(job, trained, result, spent)
+    link = track_cycle(job, result, spent)
+    mark_outdated(job)
     show_text(job.name, _cycle_markdown(job, result, link), "What this cycle chose")
     return result
 
@@ -54,7 +55,7 @@ def record_study(finals: Mapping[Job, Trained]) -> StudyResult:
     draw_curves(folder / "learning_curve.png", result)
     (folder / "table.md").write_text(table_markdown(result), encoding="utf-8")
     for last, run in zip(finals, result.runs, strict=True):
-        _track_study(last, run)
+        track_study(last, run)
     show_table("study", [{"strategy": run.strategy, "seed": run.seed, "labelled": labelled, "map": round(reached, 4),
                           "ap50": round(ap50, 4)} for run in result.runs for labelled, reached, ap50 in run.curve()],
                "Learning curves on the test split")
@@ -80,39 +81,6 @@ def _strategy_result(job: Job, trained: Trained) -> StrategyResult:
     seconds = tuple(read_json(path) if path.exists() else {} for path in times)  # not on a clone: times are not DVC's
     final = FinalResult(trained.labelled, trained.map, trained.ap50, trained.per_class, trained.snapshot)
     return StrategyResult(job.strategy, job.seed, cycles, final, (*seconds, trained.seconds))
-
-
-def _track_cycle(job: Job, trained: Trained, result: CycleResult, seconds: Mapping[str, float]) -> str:
-    """Closes the cycle's run; returns its address in MLflow's UI."""
-    tracker, folder = open_tracker(job), job.workspace.cycle(job.strategy, job.cycle)
-    run = cycle_run(job, tracker, trained.snapshot, sum(seconds.values()))
-    run.dataset(job.workspace.snapshot(job.strategy, job.cycle - 1), trained.snapshot, "labelled")
-    run.metrics({"map": result.map, "ap50": result.ap50, "labelled": result.labelled, **_search_figures(result),
-                 **{f"seconds/{phase}": spent for phase, spent in seconds.items()},
-                 **{f"ap/{name}": value for name, value in result.per_class.items()}}, step=result.labelled)
-    run.tag("mgral.origin", result.choice.origin)
-    for name in ("chosen.jpg", "preannotations.json", "snapshot.json", "result.json"):
-        run.artifact(folder / name)
-    run.finish()
-    study_run(job, tracker).metrics({"map": result.map, "ap50": result.ap50}, step=result.labelled)
-    return tracker.page(run.run_id)
-
-
-def _search_figures(result: CycleResult) -> dict[str, float | None]:
-    found = result.search
-    if found is None:
-        return {}
-    return {"search/value": found.value, "search/estimate": found.estimate, "search/deviation": found.deviation,
-            "search/checked": found.checked, "search/fallbacks": found.fallbacks,
-            **{f"search/control/{name}": value for name, value in found.controls.items()}}
-
-
-def _track_study(job: Job, result: StrategyResult) -> None:
-    run = study_run(job, open_tracker(job))
-    run.metrics({"map": result.final.map, "ap50": result.final.ap50}, step=result.final.labelled)
-    for name in ("learning_curve.png", "table.md", "results.json"):
-        run.artifact(job.workspace.report / name)
-    run.finish()
 
 
 def _cycle_markdown(job: Job, result: CycleResult, link: str) -> str:

@@ -11,7 +11,7 @@ import os
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -70,8 +70,21 @@ class Run:
             return []
         return [point.step for point in self._client.get_metric_history(self.run_id, name)]
 
-    def artifact(self, path: Path, folder: str | None = None) -> None:
-        if not self.finished:
+    def correct(self, values: Mapping[str, float | None], step: int = 0) -> None:
+        """Writes what differs from the last value at a step, be the run finished or not: labels were corrected."""
+        now = _now()
+        entries = [Metric(metric_name(name), float(value), now, step) for name, value in values.items()
+                   if value is not None and value != self._last(metric_name(name), step)]
+        if entries:
+            self._client.log_batch(self.run_id, metrics=entries)
+
+    def _last(self, name: str, step: int) -> float | None:
+        points = [point for point in self._client.get_metric_history(self.run_id, name) if point.step == step]
+        return max(points, key=lambda point: point.timestamp).value if points else None
+
+    def artifact(self, path: Path, folder: str | None = None, anew: bool = False) -> None:
+        """Keeps a file; `anew` also where the run is finished: the file was made again."""
+        if anew or not self.finished:
             self._client.log_artifact(self.run_id, str(path), folder)
 
     def table(self, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -91,9 +104,14 @@ class Run:
             context = InputTag("mlflow.data.context", "training")
             self._client.log_inputs(self.run_id, [DatasetInput(described, [context])])
 
-    def tag(self, name: str, value: str) -> None:
-        if not self.finished:
+    def tag(self, name: str, value: str, anew: bool = False) -> None:
+        """Sets a tag; `anew` also where the run is finished."""
+        if anew or not self.finished:
             self._client.set_tag(self.run_id, name, value)
+
+    def has(self, name: str, value: str) -> bool:
+        """Whether a tag has this value."""
+        return self._client.get_run(self.run_id).data.tags.get(name) == value
 
     def finish(self, failed: bool = False) -> None:
         if not self.finished:
@@ -193,6 +211,16 @@ class Tracker:
         if missing:
             self._client.log_batch(run.run_id, params=[Param(k, v) for k, v in missing.items()])
         return run
+
+    def mark(self, parent: str, tag: str, wanted: Callable[[Mapping[str, str]], str | None]) -> None:
+        """Sets a tag of each run below another, or takes it away: `wanted` gives its value from the run's tags."""
+        found = self._client.search_runs([self.experiment], f"tags.`mlflow.parentRunId` = '{parent}'")
+        for run in found:
+            value = wanted(run.data.tags)
+            if value is not None and run.data.tags.get(tag) != value:
+                self._client.set_tag(run.info.run_id, tag, value)
+            elif value is None and tag in run.data.tags:
+                self._client.delete_tag(run.info.run_id, tag)
 
     def _found(self, stored: Stored) -> Run:
         finished = stored.info.status == "FINISHED"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from mgral.report.foretold import foretold
 from mgral.study.status import CHOSEN, DONE, LABELLED, WAITING, CycleStatus, Standing
 from mgral.study.workspace import Workspace
 
@@ -26,16 +27,6 @@ def next_step(standings: list[Standing], options: dict[tuple[str, int], str], gi
         return "nothing: the study is finished; its report is under runs/" if finished else f"mgral run{given}"
     standing, cycle = waiting[0]
     return f"mgral import{given}{options[standing.strategy, standing.seed]} --cycle {cycle.cycle} FILE"
-
-
-def foretold(cycle: CycleStatus) -> str | None:
-    """What the table of experiments thought of the batch, set beside what the next detector gained."""
-    search = cycle.result and cycle.result.search
-    if search is None:
-        return None
-    usual = search.controls.get("random")
-    against = "" if usual is None else f", a random batch {usual:.3f}"
-    return f"the table put the batch at {search.value:.3f} (± {search.deviation:.3f}){against}"
 
 
 def _so_far(standing: Standing) -> str:
@@ -64,9 +55,8 @@ def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iter
         yield "  built on labels that were corrected since: `mgral run` trains its detector anew, the batch stays"
     if cycle.labels is not None:
         yield from (f"  {line}" for line in _labels(cycle))
-    words = [text for text in (foretold(cycle), _gained(cycle)) if text]
-    if words:
-        yield f"  {'; '.join(words)}"
+    if said := foretold(cycle.result and cycle.result.search, cycle.gain):
+        yield f"  {said}"
 
 
 def _reached(cycle: CycleStatus) -> str:
@@ -75,10 +65,6 @@ def _reached(cycle: CycleStatus) -> str:
     result = cycle.result
     return (f", {_count(result.labelled, 'labelled image')}: mAP {result.map:.3f}; chose {cycle.images} "
             f"({result.choice.origin})")
-
-
-def _gained(cycle: CycleStatus) -> str | None:
-    return None if cycle.gain is None else f"the next detector's mAP: {100 * cycle.gain:+.1f} points"
 
 
 def _labels(cycle: CycleStatus) -> Iterator[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from mgral.report.foretold import foretold
 from mgral.search.run import RECORD
 from mgral.study.results import CycleResult, SearchResult, StrategyResult, StudyResult
 
@@ -109,8 +110,14 @@ def _title(result: StudyResult, run: StrategyResult) -> str:
 
 
 def _verdicts(result: StudyResult) -> list[str]:
-    return [f"{_title(result, run)} {cycle.cycle}: {line}"
-            for run in result.runs for cycle in run.cycles for line in remarks(cycle)]
+    return [f"{_title(result, run)} {cycle.cycle}: {line}" for run in result.runs
+            for cycle, after in zip(run.cycles, (*run.cycles[1:], run.final), strict=True)
+            for line in (*remarks(cycle), *_found(cycle, after.map))]
+
+
+def _found(cycle: CycleResult, after: float) -> list[str]:
+    said = foretold(cycle.search, after - cycle.map)
+    return [f"{said[0].upper()}{said[1:]}."] if said and cycle.search is not None else []
 
 
 def _phases(result: StudyResult) -> list[str]:

@@ -50,9 +50,16 @@ class Import:
         """Images and boxes an hour, in words; None where nobody says how long people worked."""
         if not self.seconds:
             return None
+        images, boxes = self.an_hour().values()
+        return (f"{self.seconds / 60:.1f} minutes on {self.timed} images: {images:.0f} images and {boxes:.0f} boxes an "
+                "hour")
+
+    def an_hour(self) -> dict[str, float]:
+        """Images and boxes an hour, by the names under which they are tracked; nothing where nobody says."""
+        if not self.seconds:
+            return {}
         hours = self.seconds / 3600
-        return (f"{self.seconds / 60:.1f} minutes on {self.timed} images: {self.timed / hours:.0f} images and "
-                f"{self.timed_boxes / hours:.0f} boxes an hour")
+        return {"labels/images_an_hour": self.timed / hours, "labels/boxes_an_hour": self.timed_boxes / hours}
 
 
 def in_force(folder: Path) -> Import | None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from flows import cli
 from tests.conftest import ROOT
 
 QUICK = ROOT / "examples" / "quick.yaml"
@@ -95,3 +96,24 @@ def services(tmp_path_factory):
         yield Services(root, f"http://127.0.0.1:{port}", settings["PREFECT_API_AUTH_STRING"])
     finally:
         command(root, "flows.services", "down")
+
+
+@pytest.fixture
+def mgral(tmp_path, monkeypatch, capsys):
+    """Gives a command as somebody types it in an empty folder; what it printed and its exit status come back."""
+    from tasks.opened import forget_studies
+
+    monkeypatch.chdir(tmp_path)
+
+    def typed(*words: str) -> tuple[str, int]:
+        monkeypatch.setattr(sys, "argv", ["mgral", *words])
+        forget_studies()  # as another process would begin
+        status = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return captured.out if not status else captured.err, status
+
+    return typed

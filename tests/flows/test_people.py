@@ -3,38 +3,15 @@
 import json
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
-from flows import cli
 from tests.people import People
 
 QUICK = {"detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
          "study": {"name": "s", "strategies": ["balanced_entropy"], "budget": 5, "cycles": 2}}
-
-
-@pytest.fixture
-def mgral(tmp_path, monkeypatch, capsys):
-    """Gives a command as somebody types it in an empty folder; what it printed and its exit status come back."""
-    from tasks.opened import forget_studies
-
-    monkeypatch.chdir(tmp_path)
-
-    def typed(*words: str) -> tuple[str, int]:
-        monkeypatch.setattr(sys, "argv", ["mgral", *words])
-        forget_studies()  # as another process would begin
-        status = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            status = end.code
-        captured = capsys.readouterr()
-        return captured.out if not status else captured.err, status
-
-    return typed
 
 
 def shorten(path: Path = Path("params.yaml"), **study) -> dict:
