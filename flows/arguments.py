@@ -116,8 +116,8 @@ def _meant_cycle(options: argparse.Namespace) -> int:
         fitting = [begun.waiting] if begun.waiting is not None else list(begun.cycles)
         what = "waits for people"
     if len(fitting) != 1:
-        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} {what}; `mgral status` says where the study "
-                          "stands")
+        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} {what}; `mgral status` says where the "
+                          "study stands")
     return fitting[0].cycle
 
 

@@ -6,12 +6,13 @@ Library functions take their own section (or plain values), never the whole `Con
 from __future__ import annotations
 
 import re
-from pathlib import PurePath
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mgral.section import (
+    FOLDERS_TAKEN,
+    STRATEGY_NAME,
     AtLeastOne,
     Batch,
     Count,
@@ -25,6 +26,7 @@ from mgral.section import (
     alone_or_several,
     fit_into_paths,
     fits_into_path,
+    folder_name,
     pairs,
 )
 
@@ -306,16 +308,6 @@ class SearchConfig(Section):
     agent: AgentConfig = AgentConfig()
 
 
-STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
-FOLDERS_TAKEN = ("scenes", "prepared", "seconds", "first", "handed-out")
-"""Folders that lie beside those of the strategies."""
-
-
-def folder_name(strategy: str) -> str:
-    """What a strategy is called in paths: its name, or that of its file without .py."""
-    return PurePath(strategy).stem if strategy.endswith(".py") else strategy
-
-
 class StudyConfig(Section):
     """Which strategies are compared, on which seeds, for how many cycles."""
 
@@ -331,6 +323,8 @@ class StudyConfig(Section):
     """Times that images are chosen; one more detector is trained after the last."""
     budget: AtLeastOne = 40
     """Images annotated in each cycle."""
+    budget_boxes: AtLeastOne | None = None
+    """Boxes to draw in each cycle, as many as the detector expects: of the batch the best images that fit are taken."""
     true_gains: Annotated[int, Field(ge=0, le=10_000)] = 0
     """Batches of each cycle whose true gain on the test split is measured, to set it beside the table's estimates; only
     a simulated oracle knows it, and nothing is chosen by it."""

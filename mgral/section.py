@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -48,3 +49,13 @@ def alone_or_several(value: object) -> object:
 def pairs(value: object) -> object:
     """A mapping as a tuple of pairs, which a frozen section can hold."""
     return tuple(value.items()) if isinstance(value, dict) else value
+
+
+STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
+FOLDERS_TAKEN = ("scenes", "prepared", "seconds", "first", "waiting")
+"""Folders that lie beside those of the strategies."""
+
+
+def folder_name(strategy: str) -> str:
+    """What a strategy is called in paths: its name, or that of its file without .py."""
+    return PurePath(strategy).stem if strategy.endswith(".py") else strategy

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from mgral.experiments.processes import warm_up
 from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
 from mgral.files import read_json, write_json
+from mgral.pool.effort import affordable, expected_boxes
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
 from mgral.randomness import derived_seed
@@ -85,6 +86,7 @@ def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     with ExitStack() as opened:
         view, log = _view(job, study, strategy, trained, inspected, opened)
         selection = kept(strategies.choose(strategy, view, _budget(job, view), rng), log)
+    selection = _affordable(job, study, view, selection)
     seconds = {"choose": time.monotonic() - begun}
     choice = _choice(selection)
     if not isinstance(selection.outcome, Outcome):
@@ -141,6 +143,20 @@ def _corrected_since(job: Job, choice: Choice, path: Path) -> str:
                          f"{len(taken)} that are, {min(taken)} among them; delete {path.parent} and later cycles to "
                          "choose anew")
     return ", on labels that were corrected since"
+
+
+def _affordable(job: Job, study: Study, view: PoolView, selection: Selection) -> Selection:
+    """The best images of the batch whose expected boxes fit into study.budget_boxes; says how many boxes they are."""
+    budget = job.config.study.budget_boxes
+    if budget is None:
+        return selection
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    expected = expected_boxes(view.inspection, selection.ids, boxes)
+    count = affordable(expected, budget)
+    current.get().note(f"{count} of the {len(selection.ids)} images chosen, in which about "
+                       f"{expected[:count].sum():.0f} boxes are expected (study.budget_boxes: {budget}).")
+    return replace(selection, ids=selection.ids[:count], scores=selection.scores[:count],
+                   reasons=selection.reasons[:count])
 
 
 def _skip_choosing(job: Job) -> None:

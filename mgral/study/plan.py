@@ -144,7 +144,7 @@ def _cycle(config: Config, needs: Sequence[Path], seed: int, strategy: str, cycl
     folder = workspace.cycle(strategy, cycle)
     before = [workspace.cycle(strategy, earlier) / name for earlier in range(cycle)
               for name in (LABELLED if earlier else PREPARED)]
-    sections = (*_training(config, searching), "study.budget",
+    sections = (*_training(config, searching), "study.budget", "study.budget_boxes",
                 *(("table", "search", "study.true_gains") if searching else ()))
     own = [Path(strategy)] if strategy.endswith(".py") else []
     return Stage(

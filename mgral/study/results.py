@@ -113,6 +113,8 @@ class ChoiceRecord:
 def deciding(config: Config, searching: bool, snapshot: str) -> dict[str, Any]:
     """What a choice is made by, flat, by name of the setting: training and choosing, and the labelled set's version."""
     study = {"training": config.study.training, "budget": config.study.budget}
+    if config.study.budget_boxes is not None:
+        study["budget_boxes"] = config.study.budget_boxes
     sections = {"detector": config.detector.model_dump(mode="json"), "study": study,
                 "training": config.training.model_dump(mode="json")}
     if searching or config.study.training != "supervised":
