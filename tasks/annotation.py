@@ -12,7 +12,7 @@ from mgral.data.dataset import Boxes, ImageId
 from mgral.errors import DataError, StateError
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
-from mgral.report.gallery import draw_gallery
+from mgral.report.handout import show_batch
 from mgral.study.alone import DATA, alone
 from mgral.study.corrections import keep_corrections, kept_corrections
 from mgral.study.first import import_first
@@ -40,14 +40,16 @@ class Annotated:
 
 @step("export batch")
 def export_chosen(job: Job, choice: Choice, inspected: Inspected) -> Path:
-    """Writes the batch for annotators, with the model's boxes as a start, and a picture of it."""
+    """Writes the batch for annotators, with the model's boxes as a start, and pictures of it."""
     study, folder = open_study(job), job.workspace.cycle(job.strategy, job.cycle)
     seen = Inspection.load(inspected.path).of(choice.ids)
     detections = dict(zip(choice.ids, seen.detections, strict=True))
     path = folder / "preannotations.json"
     export_batch(path, study.dataset, choice.ids, detections,
                  info={"study": job.config.study.name, "strategy": job.strategy, "cycle": job.cycle})
-    draw_gallery(folder / "chosen.jpg", study.dataset, choice.ids, detections, reasons=choice.reasons)
+    known = study.dataset.boxes.keys() >= set(choice.ids)
+    show_batch(folder, study.dataset, choice, detections, f"{job.config.study.name}: {job.label}, cycle {job.cycle}",
+               None if known else f"{job.options} --cycle {job.cycle}")
     return path
 
 

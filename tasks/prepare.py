@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mgral.data.dataset import Dataset
 from mgral.files import read_json
-from mgral.pool.inspection import Detections
-from mgral.report.gallery import draw_gallery
+from mgral.report.handout import PICTURES, show_batch
 from mgral.study.alone import DATA, alone
 from mgral.study.first import first_batch
 from mgral.study.preparation import describe
-from mgral.study.results import Awaiting
+from mgral.study.results import Awaiting, Choice
 from mgral.study.snapshot import version
 from tasks.engine import step
 from tasks.opened import Job, open_study
@@ -48,7 +45,8 @@ def prepare_data(job: Job) -> Prepared | Awaiting:
 
 
 def _draw_first(job: Job, dataset: Dataset) -> None:
-    ids, path = read_json(job.workspace.first / "choice.json"), job.workspace.first / "chosen.jpg"
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    if not path.exists():
-        draw_gallery(path, dataset, ids, dict.fromkeys(ids, nothing))
+    folder = job.workspace.first
+    if not all((folder / name).exists() for name in PICTURES):
+        seed = f" --seed {job.seed}" if job.seed != job.config.study.seeds[0] else ""
+        show_batch(folder, dataset, Choice(tuple(read_json(folder / "choice.json")), "diversity"), {},
+                   f"{job.config.study.name}: the first batch", f"{seed} --cycle 0")

@@ -24,6 +24,14 @@ class Choice:
     scores: tuple[float, ...] = ()
     reasons: tuple[str, ...] = ()
 
+    def ranked(self) -> Choice:
+        """The same batch, best first; in the order of ids where there are no scores."""
+        rows = range(len(self.ids))
+        order = sorted(rows, key=lambda row: -self.scores[row]) if self.scores else rows
+        scores, reasons = (tuple(values[row] for row in order) if values else ()
+                           for values in (self.scores, self.reasons))
+        return Choice(tuple(self.ids[row] for row in order), self.origin, scores, reasons)
+
 
 @dataclass(frozen=True, slots=True)
 class TableResult:
@@ -147,7 +155,7 @@ class Awaiting:
         some = "" if self.missing == self.images else f"{self.missing} of "
         boxes = "with the detector's boxes" if self.cycle else "without boxes"
         return (f"WAITING for annotations of {some}{self.images} images ({self.label}).\n"
-                f"  for annotators: {self.batch} (COCO, {boxes}); pictures: {self.batch.parent / 'chosen.jpg'}\n"
+                f"  for annotators: {self.batch} (COCO, {boxes}); pictures: {self.batch.parent / 'batch.html'}\n"
                 f"  next: mgral import{given}{self.options} --cycle {self.cycle} FILE")
 
 

@@ -70,7 +70,7 @@ def test_a_folder_with_some_labels(tmp_path, mgral):
     assert status == 0
     assert said == ("WAITING for annotations of 5 images (balanced_entropy, cycle 1).\n"
                     f"  for annotators: {batch(1)}/preannotations.json (COCO, with the detector's boxes); pictures: "
-                    f"{batch(1)}/chosen.jpg\n  next: mgral import --cycle 1 FILE\n")
+                    f"{batch(1)}/batch.html\n  next: mgral import --cycle 1 FILE\n")
     chosen = ids(1)
     assert len(set(chosen)) == 5
     assert not set(chosen) & {f"photos/{name}" for name in people.names[:20]}
@@ -215,6 +215,7 @@ def test_a_folder_without_any_label(tmp_path, mgral):
     first = Path("runs/s/seed-0/first")
     assert (status, f"{first}/preannotations.json" in said, "--cycle 0 FILE" in said) == (0, True, True)
     assert (first / "chosen.jpg").stat().st_size > 0
+    assert "no model has looked at them yet" in (first / "batch.html").read_text()
     back = people.annotate(first / "preannotations.json", tmp_path / "back.json")
     said, status = mgral("import", "--cycle", "0", str(back))
     assert (status, "labels of the first batch taken" in said) == (0, True)
