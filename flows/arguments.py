@@ -42,12 +42,14 @@ def as_given(options: argparse.Namespace) -> str:
                    if (value := getattr(options, name)) is not None and str(value) != str(default))
 
 
-def add_cycle(parser: argparse.ArgumentParser, waiting: str = "") -> None:
-    """Which cycle of which strategy and seed: by default the first, or where `waiting` says so the one that waits."""
+def add_cycle(parser: argparse.ArgumentParser, meant: str = "", waiting: bool = False) -> None:
+    """Which cycle of which strategy and seed: by default the first, or as `meant` says the one that waits, and only
+    such a one where it has to be `waiting`."""
     add_seed(parser)
+    parser.set_defaults(waiting=waiting)
     parser.add_argument("--strategy", metavar="NAME", help="one of study.strategies (default: the first)")
-    parser.add_argument("--cycle", type=int, default=None if waiting else 1, metavar="N",
-                        help=waiting or "which cycle, from 1 (default: 1)")
+    parser.add_argument("--cycle", type=int, default=None if meant else 1, metavar="N",
+                        help=meant or "which cycle, from 1 (default: 1)")
 
 
 def job_from(options: argparse.Namespace, first: int = 1, without_params: bool = False) -> Job:
@@ -96,8 +98,8 @@ def job_of(params: Path | None, workdir: Path, data: Path | None, strategy: str 
 
 
 def _meant_cycle(options: argparse.Namespace) -> int:
-    """The cycle that is meant where none is named: the one that waits, or the only one that has a batch; to take an
-    import back, the last one that has labels.
+    """The cycle that is meant where none is named: the one that waits; else the last that has a batch, or to import
+    into the only one; to take an import back, the last one that has labels.
 
     Raises:
         ConfigError: none is.
@@ -110,15 +112,17 @@ def _meant_cycle(options: argparse.Namespace) -> int:
     study = read_config(options.params).study
     strategy, seed = options.strategy or study.strategies[0], study.seeds[0] if options.seed is None else options.seed
     begun = standing(Workspace(options.workdir, study.name, seed), strategy, study.cycles)
+    fitting, what = list(begun.cycles), "has a batch"
     if getattr(options, "undo", False):
-        fitting, what = [cycle for cycle in begun.cycles if cycle.labels is not None][-1:], "has labels of people"
-    else:
-        fitting = [begun.waiting] if begun.waiting is not None else list(begun.cycles)
-        what = "waits for people"
-    if len(fitting) != 1:
-        raise ConfigError(f"--cycle: expected one, as no batch of {strategy} {what}; `mgral status` says where the "
+        fitting, what = [cycle for cycle in begun.cycles if cycle.labels is not None], "has labels of people"
+    elif begun.waiting is not None:
+        return begun.waiting.cycle
+    elif options.waiting and len(fitting) > 1:
+        fitting, what = [], "waits for people"
+    if not fitting:
+        raise ConfigError(f"--cycle: expected one, as no cycle of {strategy} {what}; `mgral status` says where the "
                           "study stands")
-    return fitting[0].cycle
+    return fitting[-1].cycle
 
 
 def guarded(work: Callable[[], object]) -> None:

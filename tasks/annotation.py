@@ -11,7 +11,7 @@ from mgral.annotation.coco import export_batch
 from mgral.data.dataset import Boxes, ImageId
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
-from mgral.report.gallery import draw_gallery
+from mgral.report.handout import show_batch
 from mgral.study.batches import hand_out
 from mgral.study.labels import labelled_by_people
 from mgral.study.results import Awaiting, Choice, ChoiceRecord
@@ -34,14 +34,16 @@ class Annotated:
 
 @step("export batch")
 def export_chosen(job: Job, choice: Choice, inspected: Inspected) -> Path:
-    """Writes the batch for annotators, with the model's boxes as a start, and a picture of it."""
+    """Writes the batch for annotators, with the model's boxes as a start, and pictures of it."""
     study, folder = open_study(job), job.workspace.cycle(job.strategy, job.cycle)
     seen = Inspection.load(inspected.path).of(choice.ids)
     detections = dict(zip(choice.ids, seen.detections, strict=True))
     path = folder / "preannotations.json"
     export_batch(path, study.dataset, choice.ids, detections,
                  info={"study": job.config.study.name, "strategy": job.strategy, "cycle": job.cycle})
-    draw_gallery(folder / "chosen.jpg", study.dataset, choice.ids, detections, reasons=choice.reasons)
+    known = study.dataset.boxes.keys() >= set(choice.ids)
+    show_batch(folder, study.dataset, choice, detections, f"{job.config.study.name}: {job.label}, cycle {job.cycle}",
+               None if known else f"{job.options} --cycle {job.cycle}")
     return path
 
 
@@ -58,7 +60,7 @@ def annotate_batch(job: Job, chosen: Sequence[ImageId]) -> Annotated | Awaiting:
     if missing:
         batch = hand_out(space, job.strategy, job.cycle)
         return Awaiting(f"{job.label}, cycle {job.cycle}", job.cycle, len(chosen), len(missing), batch.preannotations,
-                        space.cycle(job.strategy, job.cycle) / "chosen.jpg", job.options)
+                        space.cycle(job.strategy, job.cycle) / "batch.html", job.options)
     path = space.snapshot(job.strategy, job.cycle)
     before = labelled(space, job.strategy, job.cycle - 1, study.dataset)
     joined = Snapshot.read(path).added if path.exists() else study.labelled_now() - _of_other_cycles(job)

@@ -86,13 +86,13 @@ def _strategy_result(job: Job, trained: Trained) -> StrategyResult:
 def _cycle_markdown(job: Job, result: CycleResult, link: str) -> str:
     images = open_study(job).dataset.images
     folder = job.workspace.cycle(job.strategy, job.cycle).resolve()
-    scores = result.choice.scores or (0.0,) * len(result.choice.ids)
-    ranked = sorted(zip(result.choice.ids, scores, result.choice.reasons, strict=False), key=lambda row: -row[1])
+    ranked = result.choice.ranked()
+    scores = ranked.scores or (0.0,) * len(ranked.ids)
     rows = "\n".join(f"| {_cell(images[image_id].file_name)} | {score:.3f} | {_cell(reason)} |"
-                     for image_id, score, reason in ranked)
+                     for image_id, score, reason in zip(ranked.ids, scores, ranked.reasons, strict=False))
     return (f"# {job.strategy}, cycle {job.cycle}\n\n"
             f"{result.labelled} labelled: mAP {result.map:.3f}, AP50 {result.ap50:.3f}. {' '.join(remarks(result))}\n\n"
-            f"Pictures: `{folder / 'chosen.jpg'}`. For annotators: `{folder / 'preannotations.json'}`. Snapshot "
+            f"Pictures: `{folder / 'batch.html'}`. For annotators: `{folder / 'preannotations.json'}`. Snapshot "
             f"{result.snapshot}. [MLflow run]({link}), once `mlflow ui` runs as the end of `mgral run` says.\n\n"
             f"## {len(result.choice.ids)} chosen images ({result.choice.origin})\n\n{_picture(folder / 'chosen.jpg')}"
             f"| file | score | why |\n| --- | --- | --- |\n{rows}\n")

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from mgral.data.dataset import Dataset
-from mgral.pool.inspection import Detections
-from mgral.report.gallery import draw_gallery
+from mgral.report.handout import PICTURES, show_batch
 from mgral.study.alone import DATA, alone
 from mgral.study.batches import batch_files
 from mgral.study.first import first_batch
@@ -50,7 +47,8 @@ def prepare_data(job: Job) -> Prepared | Awaiting:
 
 
 def _draw_first(job: Job, dataset: Dataset) -> None:
-    ids, path = batch_files(job.workspace, "", 0).choice().ids, job.workspace.first / "chosen.jpg"
-    nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
-    if not path.exists():
-        draw_gallery(path, dataset, ids, dict.fromkeys(ids, nothing))
+    folder = job.workspace.first
+    if not all((folder / name).exists() for name in PICTURES):
+        seed = f" --seed {job.seed}" if job.seed != job.config.study.seeds[0] else ""
+        show_batch(folder, dataset, batch_files(job.workspace, "", 0).choice(), {},
+                   f"{job.config.study.name}: the first batch", f"{seed} --cycle 0")

@@ -57,7 +57,7 @@ def _track_labels(job: Job, run: Run, result: CycleResult) -> None:
     folder, labels = space.cycle(job.strategy, job.cycle), in_force(space.batch(job.strategy, job.cycle))
     again = run.finished and not run.has("mgral.labelled", result.snapshot)
     run.tag("mgral.labelled", result.snapshot, anew=again)
-    for name in ("chosen.jpg", "preannotations.json", "snapshot.json", "annotations.json", "result.json"):
+    for name in ("chosen.jpg", "batch.html", "preannotations.json", "snapshot.json", "annotations.json", "result.json"):
         run.artifact(folder / name, anew=again)
     if labels is not None:
         run.tag("mgral.import", f"{labels.number}, {labels.when}", anew=again)

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def add(commands) -> None:
     made = command(commands, "import", _import,
                    "take the labels of a batch from what an annotation tool gave back, or take them back")
-    add_cycle(made, "which batch, 0 being the first one of a study without labels (default: the one that waits)")
+    add_cycle(made, "which batch, 0 being the first one of a study without labels (default: the one that waits)",
+              waiting=True)
     add_accept(made)
     made.add_argument("--preview", action="store_true", help="only say what would change")
     made.add_argument("--undo", action="store_true", help="take the last import of the cycle back")

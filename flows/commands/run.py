@@ -45,7 +45,7 @@ def _where_next(job: Job) -> str:
     return f"""
 Look next:
   learning curves          {space.report / 'learning_curve.png'}
-  chosen images            {chosen}/chosen.jpg
+  chosen images            {chosen}/batch.html
   for annotators (COCO)    {chosen}/preannotations.json
   compare runs in MLflow   {tracker.ui}
       and open             {tracker.page()}"""

@@ -51,10 +51,11 @@ def add(commands) -> None:
 
 
 def _select(options: Namespace) -> None:
-    from mgral.report.batch import check_folder, in_words, write_batch
+    from mgral.report.batch import DATA, in_words, write_batch
+    from mgral.report.folders import check_folder
     from mgral.selection import Request, select
 
-    check_folder(options.out)
+    check_folder(options.out, DATA)
     names = ("images", "budget", "checkpoint", "config", "predictions", "annotations", "embeddings", "labelled",
              "unboxed", "strategy", "seed", "device")
     classes = None if options.classes is None else tuple(name.strip() for name in options.classes.split(","))

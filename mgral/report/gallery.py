@@ -9,19 +9,20 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from mgral.annotation.proposals import MIN_SCORE
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.decoding import decode
 from mgral.files import writing
 from mgral.pool.inspection import Detections
+from mgral.report.colours import colour
 
 CELL, LINE, GAP, COLUMNS, MOST = 160, 12, 6, 10, 100
 LETTERS = 27
 """That fit under a picture."""
-COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#800000", "#808000", "#000075")
 
 
 def draw_gallery(path: Path, dataset: Dataset, ids: Sequence[ImageId], detections: Mapping[ImageId, Detections],
-                 min_score: float = 0.3, reasons: Sequence[str] = ()) -> None:
+                 min_score: float = MIN_SCORE, reasons: Sequence[str] = ()) -> None:
     """Writes one JPEG with the images in a grid, predicted boxes by class colour, and a legend of the classes.
 
     Under each stand its file name and the reason why it was chosen, where there is one of its own. At most
@@ -59,7 +60,7 @@ def _captions(dataset: Dataset, ids: Sequence[ImageId], reasons: Sequence[str]) 
 def _legend(pen: ImageDraw.ImageDraw, classes: Sequence[str]) -> None:
     left, top = GAP, LINE + 2 * GAP
     for label, name in enumerate(classes):
-        pen.rectangle((left, top, left + 10, top + 10), fill=COLOURS[label % len(COLOURS)])
+        pen.rectangle((left, top, left + 10, top + 10), fill=colour(label))
         pen.text((left + 14, top - 1), name, fill="black")
         left += 26 + int(pen.textlength(name))
 
@@ -73,5 +74,5 @@ def _cell(dataset: Dataset, image_id: ImageId, detections: Detections) -> Image.
     pen = ImageDraw.Draw(cell)
     for corners, label in zip(detections.xyxy, detections.labels, strict=True):
         x1, y1, x2, y2 = (float(value) * scale for value in corners)
-        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=COLOURS[int(label) % len(COLOURS)], width=2)
+        pen.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=colour(int(label)), width=2)
     return cell

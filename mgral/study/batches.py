@@ -10,6 +10,7 @@ from mgral.annotation.coco import read_preannotations
 from mgral.data.dataset import Dataset, ImageId
 from mgral.errors import DataError, StateError
 from mgral.files import writing
+from mgral.findings import Findings
 from mgral.pool.inspection import Detections
 from mgral.study.results import Choice, ChoiceRecord
 from mgral.study.workspace import Workspace
@@ -38,17 +39,41 @@ class BatchFiles:
     def choice(self) -> Choice:
         """Raises DataError if the record was damaged."""
         try:
-            return ChoiceRecord.read(self.record).choice
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(f"{self.record}: expected the record of a batch, got {error}; restore the file") from error
+            choice = ChoiceRecord.read(self.record).choice
+            lengths = {len(choice.scores), len(choice.reasons)}
+            if all(isinstance(image_id, str) for image_id in choice.ids) and lengths <= {0, len(choice.ids)}:
+                return choice
+            got = "other content"
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            got = repr(error)
+        raise DataError(f"{self.record}: expected a batch as it was chosen, got {got}; restore the file")
 
     def proposed(self, dataset: Dataset) -> dict[ImageId, Detections]:
-        """The boxes that go out, by image; none where the file is gone.
+        """The boxes that go out, by image.
 
         Raises:
-            DataError: it was damaged.
+            DataError: images of the batch that the data set has no more, or a damaged file.
+            StateError: no boxes of this batch are kept.
         """
-        return read_preannotations(self.preannotations, dataset) if self.preannotations.exists() else {}
+        choice = self.choice()
+        self._check_images(choice, dataset)
+        if not self.preannotations.exists():
+            raise StateError(f"{self.preannotations}: expected the boxes that the batch went out with, got no file; "
+                             "restore it, or `mgral run` to have it written again")
+        detections = read_preannotations(self.preannotations, dataset)
+        if detections.keys() != set(choice.ids):
+            raise StateError(f"{self.preannotations}: expected the images of {self.record}, got others; restore the "
+                             "file of this batch")
+        return detections
+
+    def _check_images(self, choice: Choice, dataset: Dataset) -> None:
+        findings = Findings()
+        for image_id in choice.ids:
+            if image_id not in dataset.images:
+                findings.problem(f"{dataset.root}: expected the image {image_id!r} of {self.record}, got none; restore "
+                                 "it, or name the folder by --data", "missing image")
+        if findings.problems:
+            raise DataError(*findings.problems)
 
 
 def batch_files(workspace: Workspace, strategy: str, cycle: int) -> BatchFiles:

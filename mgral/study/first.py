@@ -30,7 +30,7 @@ def first_batch(study: StudyConfig, workspace: Workspace, described: Described) 
     ids = batch_files(workspace, "", 0).choice().ids
     missing = sum(image_id not in dataset.boxes for image_id in ids)
     return Awaiting("the first batch", 0, len(ids), missing, record.with_name(PREANNOTATIONS),
-                    workspace.first / "chosen.jpg")
+                    workspace.first / "batch.html")
 
 
 def check_not_begun(workspace: Workspace) -> None:

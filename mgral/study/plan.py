@@ -22,7 +22,7 @@ REPORT = "report"
 PREPARED = ("splits.json", "source.json", "snapshot.json", "annotations.json")
 LABELLED = ("snapshot.json", "annotations.json")
 """A cycle's part of the chain that holds the labelled set."""
-DECIDED = (*LABELLED, "choice.json", "preannotations.json", "chosen.jpg", "result.json")
+DECIDED = (*LABELLED, "choice.json", "preannotations.json", "chosen.jpg", "batch.html", "result.json")
 SEARCHED = ("table.png", "search.png", "controls.json")
 TRAINING = ("device", "data", "detector", "training", "study.training")
 """Settings that decide what a cycle's detector is."""

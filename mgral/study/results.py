@@ -27,6 +27,14 @@ class Choice:
     scores: tuple[float, ...] = ()
     reasons: tuple[str, ...] = ()
 
+    def ranked(self) -> Choice:
+        """The same batch, best first; in the order of ids where there are no scores."""
+        rows = range(len(self.ids))
+        order = sorted(rows, key=lambda row: -self.scores[row]) if self.scores else rows
+        scores, reasons = (tuple(values[row] for row in order) if values else ()
+                           for values in (self.scores, self.reasons))
+        return Choice(tuple(self.ids[row] for row in order), self.origin, scores, reasons)
+
 
 @dataclass(frozen=True, slots=True)
 class TableResult:

@@ -9,8 +9,9 @@ from typing import Any
 
 from mgral.errors import DataError
 from mgral.files import md5, read_json
+from mgral.study.batches import batch_files
 from mgral.study.labels import LABELS, Import, in_force, names_in
-from mgral.study.results import ChoiceRecord, CycleResult
+from mgral.study.results import CycleResult
 from mgral.study.workspace import Workspace
 
 DONE, WAITING, LABELLED, CHOSEN = "done", "waiting", "labelled", "chosen"
@@ -69,10 +70,9 @@ def standing(workspace: Workspace, strategy: str, planned: int) -> Standing:
 
 def _status(workspace: Workspace, strategy: str, cycle: int) -> CycleStatus | None:
     handed_out, folder = workspace.handed_out(strategy, cycle), workspace.batch(strategy, cycle)
-    known = handed_out if handed_out.exists() or not cycle else workspace.choice(strategy, cycle)
-    if not known.exists():
+    if not handed_out.exists() and not (cycle and workspace.choice(strategy, cycle).exists()):
         return None
-    ids, labels = _read(known, ChoiceRecord.read).choice.ids, in_force(folder)
+    ids, labels = batch_files(workspace, strategy, cycle).choice().ids, in_force(folder)
     left = len(set(ids) - names_in(folder / LABELS)) if labels else len(ids)
     path = workspace.cycle(strategy, cycle) / "result.json"
     if not cycle and workspace.splits.exists():

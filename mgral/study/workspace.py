@@ -10,6 +10,7 @@
         first/                     the first batch, where nothing is labelled yet
         prepared/                  splits and the first snapshot
         STRATEGY/CYCLE/            what a cycle decided: snapshot, batch, result
+        export/                    batches in other formats, as `mgral export` wrote them
         waiting/                   flow runs that wait for people
         images.json                what each image file held when it joined
         seconds/                   how long each cycle took
@@ -97,6 +98,10 @@ class Workspace:
     def handed_out(self, strategy: str, cycle: int) -> Path:
         """The record of a batch as it was handed out."""
         return self.batch(strategy, cycle) / "batch.json"
+
+    def export(self, strategy: str, cycle: int, kind: str) -> Path:
+        """The folder of a batch in another format; it may hold copies of images."""
+        return self.seed_folder / "export" / f"{self.batch(strategy, cycle).name}-{kind}"
 
     def waiting(self, strategy: str, cycle: int) -> Path:
         """Which flow run waits for the labels of a batch."""

@@ -179,7 +179,7 @@ def assert_tracked_as_it_is(results: dict[int, dict]) -> None:
     (["--undo", "back.json"], "got both"), (["--undo", "--preview"], "got --undo --preview"),
     (["--cycle", "3", "back.json"], "--cycle: expected 0 to 2"),
     (["--cycle", "2", "back.json"], "expected the batch of cycle 2, got no file; run cycle 2 of balanced_entropy"),
-    (["--undo"], "--cycle: expected one, as no batch of balanced_entropy has labels of people"),
+    (["--undo"], "--cycle: expected one, as no cycle of balanced_entropy has labels of people"),
     (["--undo", "--cycle", "1"], "labels.json: expected labels that were imported, got none; nothing to take back"),
     (["nowhere.json"], "nowhere.json")])
 def test_one_line_for_what_is_wrong(people, mgral, words, fault):

@@ -109,7 +109,7 @@ def test_every_figure_of_the_results_is_there(quick):
 
 
 def test_everything_lies_under_the_working_directory_and_is_announced(quick):
-    for name in ("report/table.md", "report/learning_curve.png", "seed-0/mgral/1/chosen.jpg",
+    for name in ("report/table.md", "report/learning_curve.png", "seed-0/mgral/1/batch.html",
                  "seed-0/mgral/2/preannotations.json"):
         assert (quick.workdir / "runs" / "quick" / name).stat().st_size > 0
     assert "mlflow ui --host 127.0.0.1" in quick.said

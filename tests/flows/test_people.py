@@ -53,7 +53,7 @@ def test_a_folder_with_some_labels(tmp_path, mgral):
     assert re.fullmatch(
         r"WAITING for annotations of 5 images \(balanced_entropy, cycle 1\)\.\n"
         r"  so far: 12 labelled images, mAP 0\.\d{3}\n"
-        f"  look: {batch(1)}/chosen.jpg\n"
+        f"  look: {batch(1)}/batch.html\n"
         f"  for annotators: {handed_out(1)}/preannotations.json \\(COCO, with the detector's boxes\\); for other "
         "tools: mgral export --cycle 1 --to FORMAT, or mgral push --cycle 1\n"
         "  next: mgral import --cycle 1 FILE\n", said)
@@ -203,6 +203,7 @@ def test_a_folder_without_any_label(tmp_path, mgral):
     first = Path("batches/s/seed-0/first")
     assert (status, f"{first}/preannotations.json" in said, "--cycle 0 FILE" in said) == (0, True, True)
     assert Path("runs/s/seed-0/first/chosen.jpg").stat().st_size > 0
+    assert "no model has looked at them yet" in Path("runs/s/seed-0/first/batch.html").read_text()
     back = people.annotate(first / "preannotations.json", tmp_path / "back.json")
     said, status = mgral("import", "--cycle", "0", str(back))
     assert (status, "first batch] 10 of 10 images labelled" in said) == (0, True)
