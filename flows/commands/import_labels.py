@@ -6,6 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from flows.arguments import add_cycle, as_given, command, job_from
+from mgral.study.waiting import waiting_runs
 
 
 def add(commands) -> None:
@@ -26,4 +27,10 @@ def _import(options: Namespace) -> None:
     if job.workspace.cycle(job.strategy, job.cycle).joinpath("result.json").exists():
         commit_cycle(job)
     title = job.title if job.cycle else f"[{job.config.study.name}]"
-    print(f"{title} annotations taken from {options.file}; {done}\n  next: mgral run{as_given(options)}")
+    print(f"{title} annotations taken from {options.file}; {done}")
+    said = []
+    if any(waiting_runs(job.workspace, job.strategy, job.cycle)):
+        from flows.awaiting import resume_awaiting
+
+        said = resume_awaiting(job)
+    print("\n".join(f"  {line}" for line in said or [f"next: mgral run{as_given(options)}"]))
