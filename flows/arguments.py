@@ -35,7 +35,7 @@ def add_seed(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, metavar="S", help="one of study.seeds (default: the first)")
 
 
-def as_given(options: argparse.Namespace) -> str:
+def as_given(options: argparse.Namespace | Job) -> str:
     """The options of a command, for the next command that is proposed."""
     given = {"params": "params.yaml", "workdir": ".", "data": None}
     return "".join(f" --{name} {value}" for name, default in given.items()

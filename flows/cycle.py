@@ -9,10 +9,12 @@ from prefect import State, flow, get_run_logger
 from prefect.runtime import flow_run
 
 from flows.arguments import job_of
+from flows.awaiting import when_labelled
+from flows.cycle_runs import wake_study
 from flows.deployed import as_state, awaiting_state, cycle_of
 from mgral.progress import current
 from mgral.report.summary import in_one_line
-from mgral.study.alone import alone
+from mgral.study.alone import DATA, alone
 from mgral.study.plan import cycle_stage, stages, work
 from mgral.study.results import Awaiting, CycleResult
 from tasks.annotation import annotate_batch, export_chosen
@@ -57,12 +59,14 @@ def expect_cycle(job: Job) -> None:
     current.get().expect(work(job.config, open_study(job).splits, planned))
 
 
-@flow(name="cycle", flow_run_name=lambda: cycle_of(flow_run.parameters), persist_result=False)
+@flow(name="cycle", flow_run_name=lambda: cycle_of(flow_run.parameters), persist_result=False,
+      on_completion=[wake_study], on_failure=[wake_study], on_crashed=[wake_study], on_cancellation=[wake_study])
 def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data: str | None = None,
           strategy: str | None = None, seed: int | None = None) -> CycleResult | State:
     """One active-learning cycle: trains, chooses images, has them annotated.
 
-    Where people have to label them it ends in the state "Awaiting annotations"; run it again after `mgral import`.
+    Where people have to label them, a run of a deployment is suspended until `mgral import` has taken the labels or
+    their file is typed on resuming; any other run ends in the state "Awaiting annotations".
 
     Args:
         cycle: Which cycle, from 1; the cycles before it must have been run.
@@ -77,11 +81,16 @@ def cycle(cycle: int = 1, params: str = "params.yaml", workdir: str = ".", data:
 
 
 def _cycle(job: Job) -> CycleResult | State:
-    if isinstance(prepared := prepare_data(job), Awaiting):
-        return awaiting_state([prepared])
-    expect_cycle(job)
-    result = run_cycle(job)
+    # Who imports labels holds these parts too: they come before this run has seen that they are missing, or when it is
+    # suspended, never between.
+    with alone(job.workspace, job.strategy):
+        with alone(job.workspace, DATA):
+            prepared = when_labelled(replace(job, cycle=0), lambda: prepare_data(job))
+        if isinstance(prepared, Awaiting):
+            return awaiting_state([prepared], job)
+        expect_cycle(job)
+        result = when_labelled(job, lambda: run_cycle(job))
     if isinstance(result, Awaiting):
-        return awaiting_state([result])
+        return awaiting_state([result], job)
     get_run_logger().info(f"{job.title} {in_one_line(result)}, in {job.workspace.cycle(job.strategy, job.cycle)}")
     return result

@@ -9,10 +9,11 @@ from typing import Any
 from prefect import State, get_run_logger
 from prefect.states import Completed, Failed
 
-from flows.arguments import job_of
+from flows.arguments import as_given, job_of
 from mgral.errors import MgralError
 from mgral.progress import Lines, Progress, current
 from mgral.study.results import Awaiting
+from tasks.opened import Job
 
 
 def as_state(work: Callable[[], Any]) -> Any | State:
@@ -30,9 +31,9 @@ def as_state(work: Callable[[], Any]) -> Any | State:
 WAITING = "Awaiting annotations"
 
 
-def awaiting_state(batches: Sequence[Awaiting]) -> State:
+def awaiting_state(batches: Sequence[Awaiting], job: Job) -> State:
     """How a run ends that has done all it can until people have labelled something."""
-    words = [batch.in_words() for batch in batches]
+    words = [batch.in_words(as_given(job)) for batch in batches]
     for line in words:
         get_run_logger().info(line)
     return Completed(name=WAITING, message="; ".join(words))

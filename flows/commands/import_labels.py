@@ -65,12 +65,24 @@ def say(job: Job, options: Namespace, imported: Imported) -> None:
     given, number = as_given(options), imported.read.number
     folder, this = job.workspace.batch(job.strategy, job.cycle), f"{given}{job.options} --cycle {job.cycle}"
     print(in_words(job, imported))
+    after = f"mgral import{this} FILE" if imported.left else f"mgral run{given}"
     print(f"  kept as import {number} in {folder}; `mgral import{this} --undo` takes it back")
     if imported.left:
         images = "1 image is" if imported.left == 1 else f"{imported.left} images are"
-        print(f"  {images} still waited for\n  next: mgral import{this} FILE")
-    else:
-        print(f"  next: mgral run{given}")
+        print(f"  {images} still waited for")
+    said = _resumed(job)
+    print("\n".join(f"  {line}" for line in said or [f"next: {after}"]))
+
+
+def _resumed(job: Job) -> list[str]:
+    """What became of the flow runs that wait for these labels; Prefect takes seconds to load, and mostly none waits."""
+    from mgral.study.waiting import waiting_runs
+
+    if not any(waiting_runs(job.workspace, job.strategy, job.cycle)):
+        return []
+    from flows.awaiting import resume_awaiting
+
+    return resume_awaiting(job)
 
 
 def in_words(job: Job, imported: Imported) -> str:
