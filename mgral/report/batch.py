@@ -87,7 +87,7 @@ def _write(folder: Path, selected: Selected, to: str | None) -> tuple[Path, ...]
 def _write_page(path: Path, selected: Selected) -> None:
     selection, request = selected.selection, selected.request
     seen = selected.detections if request.predictions or request.checkpoint else {}
-    lines = (f"{TABLE}, beside this page, lists the images. For your annotation tool {MORE}.",
+    lines = (f"{TABLE}, beside this page, lists the images. For your annotation tool, {MORE}.",
              "Have all of them labelled; an image without any object stays empty.",
              "For the next batch: mgral select with --labelled FILE, all that is labelled by then.")
     title = f"{len(selection.ids)} images of {request.images.resolve().name} to annotate"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mgral.annotation.proposals import MIN_SCORE
 from mgral.data.dataset import Dataset, ImageId
 from mgral.pool.inspection import Detections
 from mgral.report.gallery import draw_gallery
@@ -34,7 +35,7 @@ def show_batch(folder: Path, dataset: Dataset, choice: Choice, detections: Mappi
     draw_gallery(folder / PICTURES[0], dataset, choice.ids,
                  {image_id: detections.get(image_id, nothing) for image_id in choice.ids}, reasons=choice.reasons)
     write_page(folder / PICTURES[1], dataset, ranked.ids, detections, ranked.reasons, ranked.scores, title,
-               _steps(options, bool(detections)))
+               _steps(options, any(len(seen.above(MIN_SCORE)) for seen in detections.values())))
 
 
 def _steps(options: str | None, with_boxes: bool) -> list[str]:

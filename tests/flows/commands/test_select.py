@@ -13,6 +13,7 @@ from flows import cli
 from mgral.config import DetectorConfig
 from mgral.detection import build_detector, save_checkpoint
 from tests.detection.test_foreign import RETINA, Trained
+from tests.report.test_page import read
 
 SIZE = 64
 CLASSES = ("leaf", "beetle")
@@ -138,6 +139,10 @@ def test_the_same_batch_from_each_form_of_predictions(tmp_path, photos, labelled
     assert (content["strategy"], content["seed"], content["near_copies_passed_over"]) == ("balanced_entropy", 0, 1)
     with Image.open(tmp_path / "cvat" / "contact.jpg") as sheet:
         assert sheet.width > 5 * 160
+    page = read(tmp_path / "cvat" / "index.html")
+    assert [text.split(".\xa0")[1] for text in page.texts["h2"] if "\xa0" in text] == [row[1] for row in chosen]
+    assert chosen[0][3] in page.texts["figcaption"][0]
+    assert len(page.of("svg")) > 0, "what the predictions found"
     assert len(json.loads((tmp_path / "label-studio" / "tasks.json").read_text())) == 5
     assert (tmp_path / "cvat" / "annotations.xml").exists()
     assert len(list((tmp_path / "yolo" / "yolo").rglob("labels/**/*.txt"))) == 5
@@ -177,6 +182,7 @@ def test_a_folder_of_which_nothing_is_known(tmp_path, photos, select):
     assert "by coreset" in said
     assert not {"cam0/00.jpg", "cam1/copy.jpg"} <= {row[1] for row in rows(tmp_path / "batch")}
     assert all(np.isfinite(float(row[2])) for row in rows(tmp_path / "batch")[1:])
+    assert "no model has looked at them yet" in (tmp_path / "batch" / "index.html").read_text()
     assert len(list((tmp_path / "batch" / "voc").rglob("*.xml"))) == 14
 
 
