@@ -12,7 +12,7 @@ from mgral.errors import MgralError
 from mgral.progress import Lines, Progress, current
 
 if TYPE_CHECKING:
-    from tasks.opened import Job
+    from tasks.job import Job
 
 
 def command(commands, name: str, work: Callable[[argparse.Namespace], None], what: str) -> argparse.ArgumentParser:
@@ -92,7 +92,7 @@ def job_of(params: Path | None, workdir: Path, data: Path | None, strategy: str 
                           f"got {data}; set data.format to that of the data set")
     if not first <= cycle <= study.cycles:
         raise ConfigError(f"--cycle: expected {first} to {study.cycles} (study.cycles in {params}), got {cycle}")
-    from tasks.opened import Job  # heavy, and not needed to find a fault in the settings
+    from tasks.job import Job
 
     return Job(config, workdir, data, strategy, cycle, seed, params or Path("params.yaml"))
 

@@ -35,7 +35,7 @@ from mgral.annotation.acceptance import Accept
 from mgral.errors import MgralError
 from mgral.study.results import Awaiting
 from mgral.study.waiting import WaitingRun, waiting_runs
-from tasks.opened import Job
+from tasks.job import Job
 
 T = TypeVar("T")
 IMPORTED = "-"

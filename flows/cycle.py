@@ -21,7 +21,8 @@ from tasks.annotation import annotate_batch, export_chosen
 from tasks.bookkeeping import commit_cycle, record_cycle
 from tasks.choice import choose_batch, start_processes
 from tasks.detector import inspect_pool, train_detector
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 from tasks.prepare import prepare_data
 
 

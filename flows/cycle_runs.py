@@ -19,7 +19,7 @@ from prefect.exceptions import ObjectNotFound, Pause
 
 from flows.deployed import is_waiting
 from mgral.errors import StateError
-from tasks.opened import Job
+from tasks.job import Job
 
 DEPLOYMENT = "cycle/mgral-cycle"
 """As prefect.yaml names it."""

@@ -13,7 +13,7 @@ from flows.arguments import as_given, job_of
 from mgral.errors import MgralError
 from mgral.progress import Lines, Progress, current
 from mgral.study.results import Awaiting
-from tasks.opened import Job
+from tasks.job import Job
 
 
 def as_state(work: Callable[[], Any]) -> Any | State:

@@ -7,10 +7,8 @@ from pathlib import Path
 from mgral.annotation.acceptance import Accept
 from mgral.errors import MgralError
 from mgral.progress import current
-from tasks.bookkeeping import commit_cycle
+from tasks.job import Job
 from tasks.labels import Imported, import_labels, undo_import
-from tasks.opened import Job
-from tasks.tracked import record_labels
 
 
 def take_labels(job: Job, file: Path, accept: Accept) -> Imported:
@@ -34,6 +32,9 @@ def _tell(job: Job) -> None:
 
     renew_stages(job.workdir, job.params, job.config)
     if job.cycle and job.workspace.cycle(job.strategy, job.cycle).joinpath("result.json").exists():
+        from tasks.bookkeeping import commit_cycle  # loads MLflow and Prefect: seconds
+        from tasks.tracked import record_labels
+
         commit_cycle(job)
         try:
             record_labels(job)

@@ -21,7 +21,8 @@ from mgral.study.plan import stages, work
 from mgral.study.results import Awaiting, StudyResult
 from tasks.bookkeeping import commit_report, record_study
 from tasks.detector import train_detector
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 from tasks.prepare import prepare_data
 
 

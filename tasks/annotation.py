@@ -18,7 +18,8 @@ from mgral.study.results import Awaiting, Choice, ChoiceRecord
 from mgral.study.snapshot import Snapshot, labelled, take_snapshot
 from tasks.detector import Inspected
 from tasks.engine import step
-from tasks.opened import Job, Study, open_study
+from tasks.job import Job
+from tasks.opened import Study, open_study
 
 
 @dataclass(frozen=True, slots=True)

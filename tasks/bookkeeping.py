@@ -16,7 +16,8 @@ from tasks.artifacts import show_table, show_text
 from tasks.choice import Chosen
 from tasks.detector import Inspected, Trained
 from tasks.engine import step
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 from tasks.snapshots import commit_stage
 from tasks.tracked import mark_outdated, track_cycle, track_study
 

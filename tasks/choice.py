@@ -30,7 +30,8 @@ from mgral.study.snapshot import labelled
 from tasks.detector import Inspected, Trained
 from tasks.engine import flow_run_id, step
 from tasks.experiments import ExperimentLog, kept
-from tasks.opened import Job, Study, open_study
+from tasks.job import Job
+from tasks.opened import Study, open_study
 from tasks.runs import cycle_run, open_tracker
 from tasks.tracking import Run
 

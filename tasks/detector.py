@@ -15,7 +15,8 @@ from mgral.progress import current
 from mgral.study.snapshot import labelled, version
 from mgral.training.detectors import inspected, tested
 from tasks.engine import step
-from tasks.opened import Job, Study, open_study
+from tasks.job import Job
+from tasks.opened import Study, open_study
 
 
 @dataclass(frozen=True, slots=True)

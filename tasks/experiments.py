@@ -10,7 +10,8 @@ from mgral.experiments.record import Failure, Record
 from mgral.experiments.store import Table
 from mgral.progress import current
 from tasks.artifacts import show_table
-from tasks.opened import Job, Study
+from tasks.job import Job
+from tasks.opened import Study
 from tasks.runs import experiment_params, open_tracker, tags_of
 from tasks.tracking import Run
 

@@ -15,13 +15,12 @@ from mgral.errors import DataError
 from mgral.files import read_json
 from mgral.progress import current
 from mgral.study.alone import DATA, alone
-from mgral.study.batches import batch_files, hand_out
-from mgral.study.first import check_not_begun
+from mgral.study.batches import batch_files, check_not_begun, hand_out
 from mgral.study.labels import Import, in_force, keep, undo, with_classes
 from mgral.study.preparation import describe
 from mgral.study.results import CycleResult
 from mgral.study.snapshot import Snapshot, take_snapshot
-from tasks.opened import Job, forget_studies
+from tasks.job import Job
 
 CLOSING = ("snapshot.json", "annotations.json", "result.json", "metrics.json")
 """What a cycle writes once its batch is labelled."""
@@ -61,7 +60,6 @@ def undo_import(job: Job) -> tuple[Import, Import | None]:
         if not job.cycle:
             check_not_begun(space)
         undone, now = undo(space.batch(job.strategy, job.cycle))
-        forget_studies()
         _renew(job, _described(job))
         return undone, now
 
@@ -90,7 +88,6 @@ def _import(job: Job, file: Path, accept: Accept, preview: bool) -> Imported:
     if not preview:
         hand_out(space, job.strategy, job.cycle)
         read = keep(folder, dataset, returned.boxes, read)
-        forget_studies()
         _renew(job, _described(job))
     left = sum(image_id not in returned.boxes and image_id not in dataset.boxes for image_id in ids)
     return Imported(read, left, tuple(lines))

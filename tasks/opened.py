@@ -1,68 +1,25 @@
-"""What every task begins with: the job that it was given, and the study opened for it."""
+"""What every task begins with: the study of the job that it was given, opened."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mgral.config import Config, folder_name
+from mgral.config import Config
 from mgral.data.dataset import Boxes, Dataset, ImageId
 from mgral.data.images import ImageStore
 from mgral.data.splits import Splits
 from mgral.files import canonical_json, sha256
 from mgral.progress import current
 from mgral.study.alone import DATA, alone
+from mgral.study.labels import labelled_files
 from mgral.study.preparation import open_images, prepare
 from mgral.study.services import table_url
-from mgral.study.workspace import Workspace, options_of
+from mgral.study.workspace import Workspace
 from mgral.training.detectors import Detectors
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What a task works on: settings, working directory, the data set's folder, and which cycle of which strategy and
-    seed. Flows and tasks hand it on; the library never sees one."""
-
-    config: Config
-    workdir: Path
-    data: Path | None
-    strategy: str
-    cycle: int
-    seed: int
-    """One of study.seeds."""
-    params: Path = Path("params.yaml")
-    """The file that `config` was read from."""
-
-    @property
-    def workspace(self) -> Workspace:
-        return Workspace(self.workdir, self.config.study.name, self.seed)
-
-    @property
-    def name(self) -> str:
-        """As runs are called: "mgral cycle 1", or with several seeds "mgral seed 0 cycle 1"."""
-        return f"{self.label} cycle {self.cycle}"
-
-    @property
-    def title(self) -> str:
-        """As lines of the log begin."""
-        return f"[{self.label} {self.cycle}/{self.config.study.cycles}]"
-
-    def title_after(self, cycles: int) -> str:
-        """The same of the detector that is trained after so many cycles: the last one is nobody's next."""
-        return f"[{self.label} end]" if cycles == self.config.study.cycles else self.title
-
-    @property
-    def options(self) -> str:
-        """What the command line needs to find it: the strategy and the seed, where they are not the first."""
-        return options_of(self.config.study, self.strategy, self.seed)
-
-    @property
-    def label(self) -> str:
-        """The strategy, and the seed where the study has several."""
-        seed = f" seed {self.seed}" if len(self.config.study.seeds) > 1 else ""
-        return f"{folder_name(self.strategy)}{seed}"
+from tasks.job import Job
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,17 +80,23 @@ def device_of(config: Config) -> str:
 def open_study(job: Job) -> Study:
     """The prepared study, opened once a process however many tasks ask for it."""
     current.get().subject = job.title
-    return _open(job.config, job.workspace, job.data)
+    return _open(job.config, job.workspace, job.data, _labels(job.workspace))
 
 
 @functools.lru_cache(maxsize=2)
-def _open(config: Config, workspace: Workspace, data: Path | None) -> Study:
+def _open(config: Config, workspace: Workspace, data: Path | None, labels: Hashable) -> Study:
     with alone(workspace, DATA):
         prepared = prepare(config, workspace, data)
     return Study(config, workspace, prepared.dataset, prepared.source, prepared.splits, prepared.arrived,
                  prepared.listed)
 
 
+def _labels(workspace: Workspace) -> Hashable:
+    """Which labels have come back from people by now: with others the study is opened anew."""
+    found = ((path, path.stat()) for path in labelled_files(workspace))
+    return tuple((str(path), seen.st_mtime_ns, seen.st_size) for path, seen in found)
+
+
 def forget_studies() -> None:
-    """Has the next task look at the data anew, because labels came back."""
+    """Has the next task look at the data anew, as another process would."""
     _open.cache_clear()

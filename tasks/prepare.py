@@ -13,7 +13,8 @@ from mgral.study.preparation import describe
 from mgral.study.results import Awaiting
 from mgral.study.snapshot import version
 from tasks.engine import step
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mgral.experiments import sources
 from mgral.files import sha256
-from tasks.opened import Job
+from tasks.job import Job
 from tasks.tracking import Run, Tracker
 
 # What one filters and compares runs by; copied to every child, because filters do not look at parents.

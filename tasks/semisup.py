@@ -20,7 +20,8 @@ from mgral.training.from_scratch import SUPERVISED
 from mgral.training.methods import METHODS
 from tasks.artifacts import show_table
 from tasks.engine import step
-from tasks.opened import Job, device_of
+from tasks.job import Job
+from tasks.opened import device_of
 from tasks.runs import open_tracker
 from tasks.tracking import Run
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from mgral.files import md5
 from mgral.study.labels import in_force
 from mgral.study.results import CycleResult, StrategyResult
-from tasks.opened import Job
+from tasks.job import Job
 from tasks.runs import cycle_run, open_tracker, study_run
 from tasks.tracking import Run
 

@@ -11,7 +11,7 @@ from mgral.errors import DataError
 
 if TYPE_CHECKING:
     from mgral.study.preparation import Described
-    from tasks.opened import Job
+    from tasks.job import Job
 
 
 def add(commands) -> None:

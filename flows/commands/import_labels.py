@@ -11,8 +11,8 @@ from mgral.errors import ConfigError
 
 if TYPE_CHECKING:
     from mgral.annotation.acceptance import Accept
+    from tasks.job import Job
     from tasks.labels import Imported
-    from tasks.opened import Job
 
 
 def add(commands) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from flows.arguments import as_given, command, job_from
 
 if TYPE_CHECKING:
-    from tasks.opened import Job
+    from tasks.job import Job
 
 
 def add(commands) -> None:

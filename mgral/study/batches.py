@@ -111,6 +111,13 @@ def hand_out(workspace: Workspace, strategy: str, cycle: int) -> BatchFiles:
     return batch_files(workspace, strategy, cycle)
 
 
+def check_not_begun(workspace: Workspace) -> None:
+    """Raises StateError if the study stands on its first batch, whose labels are then settled."""
+    if workspace.splits.exists():
+        raise StateError(f"{workspace.splits}: expected a study that has not begun, got one that stands on the first "
+                         f"batch; delete {workspace.seed_folder} to begin anew: what people labelled stays")
+
+
 def mark(workspace: Workspace) -> None:
     """Says in a file what the folder of batches is."""
     path = workspace.root / "batches" / ABOUT

@@ -9,7 +9,6 @@ from mgral.config import StudyConfig
 from mgral.data.appearance import appearances
 from mgral.data.dataset import Dataset, ImageId
 from mgral.data.formats import cached
-from mgral.errors import StateError
 from mgral.pool.neighbours import means, nearest
 from mgral.progress import current
 from mgral.randomness import derived_seed
@@ -31,13 +30,6 @@ def first_batch(study: StudyConfig, workspace: Workspace, described: Described) 
     missing = sum(image_id not in dataset.boxes for image_id in ids)
     return Awaiting("the first batch", 0, len(ids), missing, record.with_name(PREANNOTATIONS),
                     workspace.first / "batch.html")
-
-
-def check_not_begun(workspace: Workspace) -> None:
-    """Raises StateError if the study stands on its first batch, whose labels are then settled."""
-    if workspace.splits.exists():
-        raise StateError(f"{workspace.splits}: expected a study that has not begun, got one that stands on the first "
-                         f"batch; delete {workspace.seed_folder} to begin anew: what people labelled stays")
 
 
 def _chosen(study: StudyConfig, workspace: Workspace, dataset: Dataset) -> tuple[ImageId, ...]:

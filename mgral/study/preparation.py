@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from mgral.config import Config, DataConfig
 from mgral.data.copies import copies_in_words, find_copies
 from mgral.data.dataset import Dataset, ImageId, boxes_hash, dataset_hash
 from mgral.data.description import split_of
 from mgral.data.formats import Loaded, read_dataset
-from mgral.data.images import ImageStore
 from mgral.data.splits import (
     Copies,
     Splits,
@@ -24,7 +24,6 @@ from mgral.data.splits import (
     write_splits,
 )
 from mgral.data.synthetic import write_scenes
-from mgral.detection import check_detector
 from mgral.errors import ConfigError, DataError, MgralError, StateError
 from mgral.files import read_json, write_json
 from mgral.progress import current
@@ -33,6 +32,9 @@ from mgral.study.labels import with_labels
 from mgral.study.pixels import keep_pixels
 from mgral.study.snapshot import take_snapshot
 from mgral.study.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mgral.data.images import ImageStore
 
 UNDECIDED = {"root", "max_pixels"}
 """Settings of `data` by which no split is drawn otherwise."""
@@ -81,6 +83,10 @@ def describe(config: Config, workspace: Workspace, data: Path | None, detector: 
     if config.detector.config:
         notes.append(f"detector.config: {config.detector.config} is Python and is executed, with whatever it imports.")
     if detector:
+        from mgral.detection import (
+            check_detector,  # loads torch and mmdet, which who only imports labels can do without
+        )
+
         with _collecting(faults):
             check_detector(config.detector, config.device, loaded.dataset.classes or ("object",))
     if loaded.problems:
@@ -191,6 +197,8 @@ def listed_images(dataset: Dataset, labelled_list: str | None) -> frozenset[Imag
 
 def open_images(dataset: Dataset, image_size: int, folder: Path) -> ImageStore:
     """The decoded images, each decoded once."""
+    from mgral.data.images import ImageStore
+
     with current.get().phase("decoding images", "decode", len(dataset.images)) as advance:
         done = 0
 

@@ -35,7 +35,7 @@ def settings(**data) -> Config:
 
 
 def job(config: Config, workdir: Path, data: Path):
-    from tasks.opened import Job
+    from tasks.job import Job
 
     return Job(config, workdir, data, "balanced_entropy", 1, 0)
 

@@ -7,8 +7,8 @@ from mgral.annotation.changes import Changes
 from mgral.config import DataConfig, StudyConfig
 from mgral.data.formats import load_dataset
 from mgral.errors import StateError
-from mgral.study.batches import batch_files
-from mgral.study.first import check_not_begun, first_batch, typical
+from mgral.study.batches import batch_files, check_not_begun
+from mgral.study.first import first_batch, typical
 from mgral.study.labels import Import, keep
 from mgral.study.preparation import describe, prepare
 from tests.people import People

@@ -23,7 +23,8 @@ from mgral.strategies import chosen, get
 from tasks.choice import _view, choose_batch
 from tasks.detector import inspect_pool, train_detector
 from tasks.experiments import kept
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 from tasks.prepare import prepare_data
 from tasks.runs import open_tracker
 

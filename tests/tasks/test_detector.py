@@ -7,7 +7,8 @@ import pytest
 from mgral.config import Config
 from mgral.pool.inspection import Inspection
 from tasks.detector import inspect_pool, train_detector
-from tasks.opened import Job, open_study
+from tasks.job import Job
+from tasks.opened import open_study
 from tasks.prepare import prepare_data
 
 CONFIG = {

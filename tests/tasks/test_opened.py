@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mgral.config import Config
-from tasks.opened import Job
+from tasks.job import Job
 
 
 @pytest.mark.parametrize(("seeds", "names"), [

@@ -2,7 +2,7 @@ import mlflow
 import pytest
 
 from mgral.config import Config
-from tasks.opened import Job
+from tasks.job import Job
 from tasks.runs import open_tracker
 from tasks.semisup import compare_methods, list_methods
 
