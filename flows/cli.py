@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from flows.arguments import guarded
-from flows.commands import check, cycle, dvc, import_labels, init, prepare, report, run, select, semisup
+from flows.commands import check, cycle, dvc, import_labels, init, prepare, pull, push, report, run, select, semisup
 from mgral import __version__
 
 
@@ -14,7 +14,7 @@ def main() -> None:
                                   description="Which images to annotate next, chosen for the gain in mAP.")
     top.add_argument("--version", action="version", version=f"mgral {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (init, check, run, select, prepare, cycle, report, import_labels, semisup, dvc):
+    for module in (init, check, run, select, prepare, cycle, report, push, pull, import_labels, semisup, dvc):
         module.add(commands)
     options = top.parse_args()
     guarded(lambda: options.work(options))
