@@ -73,8 +73,8 @@ class Addressed:
             with httpx.stream("GET", address, timeout=PATIENCE, headers={"Origin": page}) as response:
                 status, headers = response.status_code, response.headers
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            current.get().note(f"{address}: expected a picture, got {shown(str(error) or type(error).__name__)}; if the "
-                               "annotators' browsers do not see it either, delete the project and push again with "
+            current.get().note(f"{address}: expected a picture, got {shown(str(error) or type(error).__name__)}; if "
+                               "the annotators' browsers do not see it either, delete the project and push again with "
                                "another --images-url")
             return
         if status != 200:

@@ -74,14 +74,11 @@ class Server:
         self._client = httpx.Client(timeout=httpx.Timeout(ANSWER, connect=CONNECT), follow_redirects=False)
 
     def __enter__(self) -> Server:
-        version = self._read(self._ask("GET", "/api/version", {}), "the version of a Label Studio")
-        if not isinstance(version, dict) or not any(str(key).startswith("label-studio") for key in version):
-            raise self.fault("the version of a Label Studio", f"{shown(version)} at /api/version",
-                             FIRST_PAGE)
-        # Pages answer for the version too, so that an address with too much behind it is only found here.
-        response = self.ask("GET", "/api/current-user/whoami", "the token's user", missing_is_fault=False)
-        if response.status_code == 404:
-            raise self.fault("Label Studio's API", "404", FIRST_PAGE)
+        try:
+            self._check()
+        except BaseException:
+            self._client.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -111,6 +108,16 @@ class Server:
     @property
     def _is_personal(self) -> bool:
         return self._token.count(".") == 2
+
+    def _check(self) -> None:
+        """Says nothing if this is a Label Studio that takes the token; only such a server is shown it."""
+        version = self._read(self._ask("GET", "/api/version", {}), "the version of a Label Studio")
+        if not isinstance(version, dict) or not any(str(key).startswith("label-studio") for key in version):
+            raise self.fault("the version of a Label Studio", f"{shown(version)} at /api/version", FIRST_PAGE)
+        # Pages answer for the version too, so that an address with too much behind it is only found here.
+        response = self.ask("GET", "/api/current-user/whoami", "the token's user", missing_is_fault=False)
+        if response.status_code == 404:
+            raise self.fault("Label Studio's API", "404", FIRST_PAGE)
 
     def _headers(self) -> dict[str, str]:
         if not self._is_personal:
