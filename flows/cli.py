@@ -5,7 +5,22 @@ from __future__ import annotations
 import argparse
 
 from flows.arguments import guarded
-from flows.commands import check, cycle, dvc, export, import_labels, init, prepare, report, run, select, semisup, status
+from flows.commands import (
+    check,
+    cycle,
+    dvc,
+    export,
+    import_labels,
+    init,
+    prepare,
+    pull,
+    push,
+    report,
+    run,
+    select,
+    semisup,
+    status,
+)
 from mgral import __version__
 
 
@@ -14,7 +29,8 @@ def main() -> None:
                                   description="Which images to annotate next, chosen for the gain in mAP.")
     top.add_argument("--version", action="version", version=f"mgral {__version__}")
     commands = top.add_subparsers(required=True, metavar="COMMAND")
-    for module in (init, check, run, status, export, import_labels, select, prepare, cycle, report, semisup, dvc):
+    for module in (init, check, run, status, export, push, pull, import_labels, select, prepare, cycle, report, semisup,
+                   dvc):
         module.add(commands)
     options = top.parse_args()
     guarded(lambda: options.work(options))

@@ -52,7 +52,7 @@ def pairs(value: object) -> object:
 
 
 STRATEGY_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}"
-FOLDERS_TAKEN = ("scenes", "prepared", "seconds", "first", "waiting")
+FOLDERS_TAKEN = ("scenes", "prepared", "seconds", "first", "waiting", "pulled", "export")
 """Folders that lie beside those of the strategies."""
 
 

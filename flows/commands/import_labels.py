@@ -48,7 +48,7 @@ def _import(options: Namespace) -> None:
         raise ConfigError("mgral import: expected a FILE (with --preview or without), or --undo, got "
                           f"{'both' if options.file else 'neither' if not options.undo else '--undo --preview'}")
     job = job_from(options, first=0)
-    from flows.labels import take_back, take_labels
+    from flows.labels import take_back
     from tasks.labels import import_labels
 
     if options.undo:
@@ -57,11 +57,14 @@ def _import(options: Namespace) -> None:
         imported = import_labels(job, options.file, accept_of(options), preview=True)
         print(f"{in_words(job, imported)}\n  nothing was kept; without --preview it is")
     else:
-        say(job, options, take_labels(job, options.file, accept_of(options)))
+        take(job, options, options.file)
 
 
-def say(job: Job, options: Namespace, imported: Imported) -> None:
-    """What an import did, where it is kept, and what to do next."""
+def take(job: Job, options: Namespace, file: Path) -> None:
+    """Imports a file; says what it did, where it is kept, and what to do next."""
+    from flows.labels import take_labels
+
+    imported = take_labels(job, file, accept_of(options))
     given, number = as_given(options), imported.read.number
     folder, this = job.workspace.batch(job.strategy, job.cycle), f"{given}{job.options} --cycle {job.cycle}"
     print(in_words(job, imported))

@@ -11,7 +11,7 @@
         prepared/                  splits and the first snapshot
         STRATEGY/CYCLE/            what a cycle decided: snapshot, batch, result
         export/                    batches in other formats, as `mgral export` wrote them
-        waiting/                   flow runs that wait for people
+        waiting/, pulled/, export/ flow runs that wait for people; what came from Label Studio and went to other tools
         images.json                what each image file held when it joined
         seconds/                   how long each cycle took
       batches/STUDY/seed-S/

@@ -20,35 +20,47 @@ from mgral.pool.inspection import Detections
 
 LABEL, IMAGE = "label", "image"
 """Names of the two parts of the labelling interface, which each region repeats."""
+LOCAL_FILES = "/data/local-files/?d="
+"""Where Label Studio shows files of its machine, by their path below the folder that it was started with."""
 
 
 def write_label_studio(folder: Path, dataset: Dataset, ids: Sequence[ImageId],
                        detections: Mapping[ImageId, Detections], info: Mapping[str, Any]) -> tuple[Path, Path]:
     """Writes tasks.json, to import, and label_config.xml, to paste as the labelling interface."""
-    version = " ".join(str(value) for value in info.values())
-    tasks = [_task(rank, dataset, image_id, detections[image_id], version)
-             for rank, image_id in enumerate(ids, start=1)]
-    write_json(folder / "tasks.json", tasks)
-    view = Xml.Element("View")
-    rectangles = Xml.SubElement(view, "RectangleLabels", {"name": LABEL, "toName": IMAGE})
-    for name in dataset.classes:
-        Xml.SubElement(rectangles, "Label", {"value": legal(name)})
-    Xml.SubElement(view, "Image", {"name": IMAGE, "value": f"${IMAGE}", "zoom": "true"})
-    Xml.indent(view)
+    local = {image_id: LOCAL_FILES + quote(dataset.images[image_id].file_name) for image_id in ids}
+    write_json(folder / "tasks.json", tasks_of(dataset, ids, detections, info, local))
     with writing(folder / "label_config.xml") as temporary:
-        temporary.write_text(Xml.tostring(view, encoding="unicode") + "\n", encoding="utf-8")
+        temporary.write_text(label_config(dataset.classes), encoding="utf-8")
     return folder / "tasks.json", folder / "label_config.xml"
 
 
-def _task(rank: int, dataset: Dataset, image_id: ImageId, found: Detections, version: str) -> dict[str, Any]:
-    image = dataset.images[image_id]
+def label_config(classes: Sequence[str]) -> str:
+    """The labelling interface, as XML: rectangles of these classes on an image."""
+    view = Xml.Element("View")
+    rectangles = Xml.SubElement(view, "RectangleLabels", {"name": LABEL, "toName": IMAGE})
+    for name in classes:
+        Xml.SubElement(rectangles, "Label", {"value": legal(name)})
+    Xml.SubElement(view, "Image", {"name": IMAGE, "value": f"${IMAGE}", "zoom": "true"})
+    Xml.indent(view)
+    return Xml.tostring(view, encoding="unicode") + "\n"
+
+
+def tasks_of(dataset: Dataset, ids: Sequence[ImageId], detections: Mapping[ImageId, Detections],
+             info: Mapping[str, Any], addresses: Mapping[ImageId, str]) -> list[dict[str, Any]]:
+    """The tasks of those images of a batch that have an address; a task's `rank` is its place in the whole batch."""
+    version = " ".join(str(value) for value in info.values())
+    return [_task(rank, dataset.images[image_id], dataset.classes, detections[image_id], version, addresses[image_id])
+            for rank, image_id in enumerate(ids, start=1) if image_id in addresses]
+
+
+def _task(rank: int, image: ImageInfo, classes: Sequence[str], found: Detections, version: str,
+          address: str) -> dict[str, Any]:
     boxes = proposals(image, found)
-    regions = [_region(f"{rank}-{number}", image, dataset.classes[box.label], box)
+    regions = [_region(f"{rank}-{number}", image, classes[box.label], box)
                for number, box in enumerate(boxes, start=1)]
     score = max((box.score for box in boxes), default=0.0)
     predictions = [{"model_version": version, "score": score, "result": regions}] if boxes else []
-    return {"data": {"image": f"/data/local-files/?d={quote(image.file_name)}", "path": image.file_name, "rank": rank},
-            "predictions": predictions}
+    return {"data": {"image": address, "path": image.file_name, "rank": rank}, "predictions": predictions}
 
 
 def _region(name: str, image: ImageInfo, label: str, box: Proposal) -> dict[str, Any]:
