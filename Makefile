@@ -1,6 +1,7 @@
 # make demo   sets up .venv, then lets MGRAL choose images on a synthetic pool and compares it with random choice
 # make test   sets up what is missing, then runs the tests
 # make setup  only sets up .venv
+# make label-studio   sets up a Label Studio of its own in .label-studio: for annotators, and for the tests that want one
 # make up     a Prefect server and a worker on 127.0.0.1 (PORT=4201: on another port); make down stops them
 PYTHON ?= python3
 BIN := .venv/bin
@@ -8,7 +9,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export DO_NOT_TRACK := 1
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: demo test setup lint up down
+.PHONY: demo test setup lint up down label-studio
 
 demo: setup
 	mgral run
@@ -33,3 +34,11 @@ up: setup
 
 down:
 	@python -m flows.services down
+
+label-studio: .label-studio/bin/label-studio
+
+# In an environment of its own: it pins Django, numpy and much else.
+.label-studio/bin/label-studio:
+	@echo "Setting up .label-studio: about 170 packages, 1 GB; a minute."
+	$(PYTHON) -m venv .label-studio
+	.label-studio/bin/pip install --quiet --disable-pip-version-check label-studio==1.23.2

@@ -186,9 +186,10 @@ def test_what_a_server_refuses_is_one_line_that_says_what_to_do(fake, kind):
     assert "\n" not in line
 
 
-def test_a_personal_token_that_is_not_taken(fake):
+@pytest.mark.parametrize("token", ["a.b.c-secret", "eyJoZWFk.secret"])
+def test_a_personal_token_that_is_not_taken(fake, token):
     with pytest.raises(StateError, match=r"401 \(Token is invalid\); LABEL_STUDIO_API_KEY holds a personal") as caught:
-        Server(fake.url, "a.b.c-secret").__enter__()
+        Server(fake.url, token).__enter__()
     assert "secret" not in str(caught.value)
 
 

@@ -184,7 +184,7 @@ def test_what_the_server_refuses(studio, tmp_path):
     studio.client.delete(f"/api/projects/{number}/").raise_for_status()
     with pytest.raises(StateError, match="expected the project of this batch, got none that the token's user may"):
         pull_batch(job, None, LEGACY)
-    with Server(studio.url, LEGACY) as asked, pytest.raises(StateError, match="export, got 404; .*somebody deleted it"):
+    with Server(studio.url, LEGACY) as asked, pytest.raises(StateError, match="an export, got 404; .*somebody deleted"):
         asked.json("GET", f"/api/projects/{number}/export", "an export")
 
 

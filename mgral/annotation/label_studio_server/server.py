@@ -107,7 +107,7 @@ class Server:
 
     @property
     def _is_personal(self) -> bool:
-        return self._token.count(".") == 2
+        return "." in self._token  # legacy tokens are hexadecimal digits
 
     def _check(self) -> None:
         """Says nothing if this is a Label Studio that takes the token; only such a server is shown it."""
@@ -170,7 +170,8 @@ class Server:
 
     def _advice_on_token(self, said: str) -> str:
         if self._is_personal:
-            return f"{TOKEN} holds a personal access token that this server does not take: {MAKE_ONE}"
+            return (f"{TOKEN} holds a personal access token that this server does not take (it is shown whole only "
+                    f"when it is made): {MAKE_ONE}")
         if "legacy" in said:
             return f"{TOKEN} holds a legacy token, which this server does not take: {MAKE_ONE}"
         return f"{TOKEN} holds a legacy token that is of no user here: copy it again, or {MAKE_ONE}"
