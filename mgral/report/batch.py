@@ -164,7 +164,7 @@ def _file_in_words(path: Path) -> str:
         TABLE: "rank, path, score and reason", DATA: "the same with seed and versions", PICTURE: "to look at",
         "tasks.json": "to import in Label Studio", "label_config.xml": "its labelling interface",
         "annotations.xml": "to upload in CVAT (CVAT for images 1.1)", "preannotations.json": "COCO with scores",
-        "voc": "images and XML files", "yolo": "images and text files"}
+        "cvat-coco": "to upload in CVAT (COCO 1.0)", "voc": "images and XML files", "yolo": "images and text files"}
     return f"{path}: {what.get(path.name, 'for annotators')}"
 
 
@@ -173,5 +173,6 @@ def _next(request: Request, folder: Path, to: str | None) -> str:
         "label-studio": lambda: f"serve {request.images.resolve()} as Label Studio's local files "
                                 "(LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT), paste label_config.xml, import tasks.json",
         "cvat": lambda: f"make a CVAT task of the images in {folder / TABLE}, then upload annotations.xml",
-        None: lambda: "the same command with --to label-studio (or cvat, coco, voc, yolo) adds files for annotators"}
+        None: lambda: "the same command with --to label-studio (or cvat, cvat-coco, coco, voc, yolo) adds files for "
+                      "annotators"}
     return told.get(to, lambda: f"correct the boxes in {folder}; those files are for your annotation tool")()

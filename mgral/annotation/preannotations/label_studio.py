@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml  # to write only
 
-from mgral.annotation.preannotations.xml_text import legal
 from mgral.annotation.proposals import Proposal, proposals
 from mgral.data.dataset import Dataset, ImageId, ImageInfo
+from mgral.data.formats.text import legal
 from mgral.files import write_json, writing
 from mgral.pool.inspection import Detections
 
@@ -43,7 +43,7 @@ def write_label_studio(folder: Path, dataset: Dataset, ids: Sequence[ImageId],
 def _task(rank: int, dataset: Dataset, image_id: ImageId, found: Detections, version: str) -> dict[str, Any]:
     image = dataset.images[image_id]
     boxes = proposals(image, found)
-    regions = [_region(f"{rank}-{number}", image, dataset.classes[box.label], box)
+    regions = [_region(f"{rank}-{number}", image, legal(dataset.classes[box.label]), box)
                for number, box in enumerate(boxes, start=1)]
     score = max((box.score for box in boxes), default=0.0)
     predictions = [{"model_version": version, "score": score, "result": regions}] if boxes else []
