@@ -16,7 +16,7 @@ from mgral.files import read_json
 from mgral.progress import current
 from mgral.study.alone import DATA, alone
 from mgral.study.batches import batch_files, check_not_begun, hand_out
-from mgral.study.labels import Import, in_force, keep, undo, with_classes
+from mgral.study.labels import LABELS, Import, in_force, keep, names_in, undo, with_classes
 from mgral.study.preparation import describe
 from mgral.study.results import CycleResult
 from mgral.study.snapshot import Snapshot, take_snapshot
@@ -70,7 +70,7 @@ def _import(job: Job, file: Path, accept: Accept, preview: bool) -> Imported:
     if not job.cycle:
         check_not_begun(space)
     dataset, ids = _described(job), batch.choice().ids
-    returned = read_returned(file, dataset, ids)
+    returned = read_returned(file, dataset, ids, new_classes=not job.cycle)
     if not job.cycle:
         dataset = with_classes(dataset, list(returned.classes))
     for note in returned.notes:
@@ -81,8 +81,8 @@ def _import(job: Job, file: Path, accept: Accept, preview: bool) -> Imported:
     read, before = _as_import(file, returned, changes), in_force(folder)
     lines = [_taken(returned, len(ids)), f"against the boxes that went out: {changes.in_words()}"]
     if before is not None:
-        known = {image_id: dataset.boxes[image_id] for image_id in returned.boxes if image_id in dataset.boxes}
-        since = changes_of(known, returned.boxes, returned.boxes)
+        known = {image_id: dataset.boxes[image_id] for image_id in names_in(folder / LABELS) & returned.boxes.keys()}
+        since = changes_of(known, returned.boxes, known)
         lines.append(f"against what import {before.number} said: {since.in_words()}")
     lines += [f"people worked {pace}" for pace in (read.pace(),) if pace]
     if not preview:

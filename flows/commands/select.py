@@ -44,7 +44,7 @@ def add(commands) -> None:
                       "coreset where no detector is known)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="settles what is left to chance (default: 0)")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the detector runs")
-    made.add_argument("--to", choices=("label-studio", "cvat", "coco", "voc", "yolo"),
+    made.add_argument("--to", choices=("label-studio", "cvat", "cvat-coco", "coco", "voc", "yolo"),
                       help="also write the batch with the detector's boxes for annotators")
     made.add_argument("--out", type=Path, default=Path("batch"), metavar="DIR",
                       help="where to write (default: ./batch); another batch is never written over")

@@ -7,21 +7,19 @@ by `file_name`; tools renumber images and categories at will, so what comes back
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from mgral.annotation.archives import as_given, opened
+from mgral.annotation.collecting import collect
 from mgral.annotation.proposals import MODEL, proposals
+from mgral.annotation.returned import boxes_of, settle_classes
 from mgral.data.dataset import Boxes, Dataset, ImageId
-from mgral.data.formats.checking import Rules, dataset_of
-from mgral.data.formats.coco import document, parts_of, read_file
-from mgral.data.formats.coco_entries import name_of
-from mgral.data.formats.folder import Folder
-from mgral.data.formats.json_files import parsed
-from mgral.data.formats.reading import Reading
-from mgral.data.formats.text import text_of
-from mgral.data.headers import Header
+from mgral.data.formats.coco import document
+from mgral.data.formats.reading import uncollected
 from mgral.errors import DataError
 from mgral.files import read_json, write_json
 from mgral.findings import Findings
@@ -47,7 +45,22 @@ def export_batch(path: Path, dataset: Dataset, ids: Sequence[ImageId], detection
     content: dict[str, Any] = document(dataset, ids, boxes)
     for entry, image_id in zip(content["images"], ids, strict=True):
         entry["mgral_id"] = image_id
-    write_json(path, {"info": dict(info or {}), **content})
+    write_json(path, {"info": dict(info or {}), "licenses": [], **content})
+
+
+def export_for_cvat(path: Path, dataset: Dataset, ids: Sequence[ImageId],
+                    detections: Mapping[ImageId, Detections], info: Mapping[str, Any]) -> None:
+    """Writes the same as CVAT's "COCO 1.0" wants it: categories are numbered from 1, whatever their ids are, and
+    attributes say nothing of turned boxes or tracks, which would shift the boxes."""
+    own = replace(dataset, category_ids=tuple(range(1, len(dataset.classes) + 1)))
+    boxes = [(image_id, box.corners, box.label, {"attributes": {"occluded": False, "score": box.score}})
+             for image_id in ids for box in proposals(own.images[image_id], detections[image_id])]
+    text = " ".join(f"{key} {value}" for key, value in info.items())
+    content = document(own, ids, boxes)
+    for entry in content["images"]:
+        entry |= {"license": 0, "flickr_url": "", "coco_url": "", "date_captured": 0}
+    write_json(path, {"info": {"description": text, "version": "", "url": "", "contributor": "", "date_created": "",
+                               "year": ""}, "licenses": [{"name": "", "id": 0, "url": ""}], **content})
 
 
 def read_preannotations(path: Path, dataset: Dataset) -> dict[ImageId, Detections]:
@@ -90,53 +103,33 @@ def import_annotations(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> 
 
 def read_annotations(path: Path, dataset: Dataset,
                      ids: Sequence[ImageId]) -> tuple[dict[ImageId, Boxes], tuple[str, ...]]:
-    """Reads a corrected file back: the boxes of exactly these images, or nothing; and a line for what was assumed.
-
-    An image is matched by its file name, or the last part of it where that is enough, whatever prefix or slashes a tool
-    has given it; an `mgral_id`, if it is still there, must agree. An image of the file without boxes was looked at and
-    is empty.
+    """Reads a COCO file that holds the boxes of exactly these images; and a line for what was assumed.
 
     Raises:
-        DataError: images that are missing, unknown or there twice, categories that are unknown, boxes that are
-            malformed, outside their image or without area, and a malformed file; all of it.
+        DataError: images that are missing besides all that `read_returned` refuses, and images of other batches.
     """
+    with opened(path) as place, uncollected():
+        boxes, notes = _read_exactly(place, dataset, ids)
+        return boxes, tuple(as_given(note, place, path) for note in notes)
+
+
+def _read_exactly(path: Path, dataset: Dataset,
+                  ids: Sequence[ImageId]) -> tuple[dict[ImageId, Boxes], tuple[str, ...]]:
     findings = Findings()
-    reading = Reading(Folder.of(dataset.root, ids), findings,
-                      advice="correct it in the annotation tool and export again")
-    parts = parts_of(path, parsed(path, text_of(path, "a COCO file", findings), findings), findings)
-    if parts["annotations"] is None:
-        findings.problem(f"{path}: expected a list of objects under 'annotations', got none; export "
-                         "them too")
-    read_file(reading, path, parts, [""])
-    _check_names(path, parts["images"], reading)
-    reading.classes = dict(zip(dataset.classes, dataset.category_ids, strict=True))
-    headers = {image_id: Header(dataset.images[image_id].width, dataset.images[image_id].height, 1, None, "")
-               for image_id in ids}
-    boxes = dataset_of(reading, headers, Rules(without_boxes="empty")).boxes
-    for image_id in ids if parts["images"] else ():
-        if reading.row(image_id) is None:
+    own = replace(dataset, images={image_id: dataset.images[image_id] for image_id in ids})
+    collected = collect(path, own, ids, findings)
+    settle_classes(collected.reading, dataset)
+    boxes = boxes_of(collected.reading, dataset, ids)
+    for name, where in collected.others.items():
+        findings.problem(f"{where}: expected an image of the batch, got {name!r}; remove it, or give the file of the "
+                         "right batch", "unknown image")
+    for image_id in ids:
+        if collected.reading.row(image_id) is None:
             findings.problem(f"{path}: expected an entry for {image_id!r}, got none; export the whole batch",
                              "missing image")
     if findings.problems:
         raise DataError(*findings.problems)
-    boxes = {image_id: boxes[image_id] for image_id in ids}
     empty = sum(not len(of_image) for of_image in boxes.values())
     if empty:
         findings.note(f"{path}: {empty} of {len(ids)} images have no box and are taken as empty")
     return boxes, findings.notes
-
-
-def _check_names(path: Path, entries: Sequence[Mapping[str, Any]], reading: Reading) -> None:
-    """Refuses images of other batches, and names that were changed into those of another image."""
-    for name, where in reading.missing:
-        reading.findings.problem(f"{where}: expected an image of the batch, got {name!r}; remove it, or give the file "
-                                 "of the right batch", "unknown image")
-    claimed = {f"{path}: image {name_of(entry, 0)}": entry["mgral_id"] for entry in entries if "mgral_id" in entry}
-    for image in reading.images:
-        if claimed.get(image.where, image.file_name) != image.file_name:
-            reading.findings.problem(f"{image.where}: expected mgral_id {image.file_name!r}, got "
-                                     f"{claimed[image.where]!r}; undo the change of name", "mgral_id")
-
-
-def _size(dataset: Dataset, image_id: ImageId) -> tuple[int, int]:
-    return dataset.images[image_id].width, dataset.images[image_id].height

@@ -14,8 +14,10 @@ MODEL = "model"
 MIN_SCORE = 0.3
 """Least score of a box that is worth correcting."""
 
-LEAST_SIDE = 0.02
-"""Pixels: a box that is narrower in its image has no area but by rounding."""
+LEAST_SIDE = 0.1
+"""Pixels: a box that is narrower in its image is none that a person could correct, and formats may round it away."""
+NO_CLASS = "object"
+"""What there is to label where nobody has named a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,7 @@ class Proposal:
 def proposals(image: ImageInfo, detections: Detections, min_score: float = MIN_SCORE) -> list[Proposal]:
     """The boxes of at least `min_score`, best first."""
     sure = detections.above(min_score)
-    xyxy = np.clip(sure.xyxy.astype(float), 0, [image.width, image.height] * 2)
+    xyxy = np.clip(sure.xyxy.astype(float), 0, [image.width, image.height] * 2).round(2)
     sides = (xyxy[:, 2:] - xyxy[:, :2]).min(axis=1, initial=np.inf)
-    return [Proposal(tuple(round(coordinate, 2) for coordinate in xyxy[row].tolist()), int(sure.labels[row]),
+    return [Proposal(tuple(xyxy[row].tolist()), int(sure.labels[row]),
                      round(float(sure.scores[row]), 4)) for row in np.flatnonzero(sides > LEAST_SIDE)]

@@ -22,7 +22,7 @@ from mgral.selection import Request, Selected
 TABLE, DATA, PICTURE, PAGE = "images.csv", "images.json", "contact.jpg", "index.html"
 FILES = {TABLE: "rank, path, score and reason", DATA: "the same with seed and versions", PICTURE: "to look at",
          PAGE: "to look at in a browser"}
-MORE = "the same command with --to label-studio (or cvat, coco, voc, yolo) adds files for annotators"
+MORE = "the same command with --to label-studio (or cvat, cvat-coco, coco, voc, yolo) adds files for annotators"
 LINES = 15
 """Most lines that are said of a batch."""
 NOTES = 3

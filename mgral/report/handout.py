@@ -18,7 +18,7 @@ PICTURES = ("chosen.jpg", "batch.html")
 FILES = {
     "tasks.json": "to import in Label Studio", "label_config.xml": "its labelling interface",
     "annotations.xml": "to upload in CVAT (CVAT for images 1.1)", "preannotations.json": "COCO with scores",
-    "voc": "images and XML files", "yolo": "images and text files"}
+    "cvat-coco": "to upload in CVAT (COCO 1.0)", "voc": "images and XML files", "yolo": "images and text files"}
 
 
 def show_batch(folder: Path, dataset: Dataset, choice: Choice, detections: Mapping[ImageId, Detections], title: str,

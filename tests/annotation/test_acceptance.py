@@ -11,7 +11,8 @@ from mgral.annotation.returned import Returned
 from mgral.data.dataset import Boxes
 from mgral.errors import DataError
 
-WHOLE = Returned("coco", {"a.jpg": Boxes.of([(0, 0, 9, 9)], [0]), "b.jpg": Boxes.of()}, silent=1)
+BOXES = {"a.jpg": Boxes.of([(0, 0, 9, 9)], [0]), "b.jpg": Boxes.of()}
+WHOLE = Returned("coco", ("ant",), BOXES, (), (), 0, 1, None, 0, 0, ())
 CHANGED = Changes(kept=2, added=1)
 FILE = Path("back.json")
 

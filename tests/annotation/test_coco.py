@@ -178,5 +178,5 @@ def test_import_of_a_malformed_file(dataset, tmp_path):
     (tmp_path / "a.json").write_text("{\n,}")
     with pytest.raises(DataError, match=r"a\.json:2: expected JSON"):
         import_annotations(tmp_path / "a.json", dataset, IDS)
-    with pytest.raises(DataError, match="expected a COCO file, got nothing there"):
+    with pytest.raises(DataError, match=r"none\.json: expected what came back of the batch, got nothing there"):
         import_annotations(tmp_path / "none.json", dataset, IDS)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml  # to write only
 
-from mgral.annotation.preannotations.xml_text import legal
 from mgral.annotation.proposals import proposals
 from mgral.data.dataset import Dataset, ImageId
+from mgral.data.formats.text import legal
 from mgral.files import writing
 from mgral.pool.inspection import Detections
 

@@ -12,9 +12,9 @@ from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree as Xml  # to write only
 
-from mgral.annotation.preannotations.xml_text import legal
 from mgral.annotation.proposals import Proposal, proposals
 from mgral.data.dataset import Dataset, ImageId, ImageInfo
+from mgral.data.formats.text import legal
 from mgral.files import write_json, writing
 from mgral.pool.inspection import Detections
 
@@ -56,7 +56,7 @@ def tasks_of(dataset: Dataset, ids: Sequence[ImageId], detections: Mapping[Image
 def _task(rank: int, image: ImageInfo, classes: Sequence[str], found: Detections, version: str,
           address: str) -> dict[str, Any]:
     boxes = proposals(image, found)
-    regions = [_region(f"{rank}-{number}", image, classes[box.label], box)
+    regions = [_region(f"{rank}-{number}", image, legal(classes[box.label]), box)
                for number, box in enumerate(boxes, start=1)]
     score = max((box.score for box in boxes), default=0.0)
     predictions = [{"model_version": version, "score": score, "result": regions}] if boxes else []

@@ -22,7 +22,7 @@ from mgral.data.formats.coco_entries import corners_of, key_of, name_of, size_of
 from mgral.data.formats.detecting import Found
 from mgral.data.formats.reading import Corners, Given, Reading, meaning, shown
 from mgral.data.formats.text import is_text
-from mgral.data.formats.uploads import PREFIX, Uploads
+from mgral.data.formats.uploads import Uploads, is_renamed
 from mgral.files import write_json
 from mgral.findings import Findings
 
@@ -64,7 +64,7 @@ def read(reading: Reading, found: Found, given: Given) -> None:
         path = reading.folder.root / name
         parts = parts_of(path, found.parsed.pop(name, None), reading.findings)
         split = split_name(name, len(found.files) > 1)
-        read_file(reading, path, parts, _places(name, split, given), split, categories)
+        read_file(reading, path, parts, reading.near(_places(name, split, given)), split, categories)
     _number_classes(reading, categories)
 
 
@@ -175,9 +175,12 @@ def _add_image(reading: Reading, file: File, where: str, entry: Mapping, places:
                                  "renumber the images", "image id")
         return
     file.names[key] = name
+    path = (file.uploads.locate if is_renamed(name) else reading.locate)(name, places, where)
+    if path is None or reading.leaves_aside(path, where):
+        file.bad.add(key)
+        return
     size = size_of(where, entry, reading.findings)
-    path = (file.uploads.locate if PREFIX.search(name) else reading.locate)(name, places, where)
-    if size is False or path is None:
+    if size is False:
         file.bad.add(key)
         return
     before = reading.row(path)

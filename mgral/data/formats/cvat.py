@@ -20,6 +20,7 @@ from mgral.data.formats.detecting import Found
 from mgral.data.formats.frames import Frames, Track, add_tracks
 from mgral.data.formats.reading import Corners, Given, Reading, number, numbers, shown
 from mgral.data.formats.shapes import around_ellipse, around_points, label_of, note_passed
+from mgral.data.formats.uploads import Uploads, is_renamed
 
 SIDES = ("xtl", "ytl", "xbr", "ybr")
 ELLIPSE = ("cx", "cy", "rx", "ry")
@@ -39,6 +40,7 @@ class File:
     name: str
     places: Sequence[str]
     """Where its images may lie, from the likeliest folder on."""
+    uploads: Uploads
     split: str | None
     labels: dict[str, bool] = field(default_factory=dict)
     """Whether boxes can have a label, by its name."""
@@ -56,10 +58,14 @@ def read(reading: Reading, found: Found, given: Given) -> None:
                                  "data.annotations")
     labels: dict[str, bool] = {}
     for name in files:
-        file = File(reading.folder.root / name, name, _places(name, given), split_name(name))
+        file = File(reading.folder.root / name, name, reading.near(_places(name, given)), Uploads(reading),
+                    split_name(name))
         for element in _parts(reading, file):
             _read_part(reading, file, element)
-        if file.tracks:
+        if file.tracks and reading.batch is not None:
+            reading.findings.problem(f"{file.path}: expected boxes of images, got {len(file.tracks)} tracks of a "
+                                     "video; export the task as CVAT for images 1.1", "tracks")
+        elif file.tracks:
             add_tracks(reading, file.path, file.tracks, file.frames, _images_of(reading, name, given), file.split)
         note_passed(reading, file.path, file.passed, "shapes")
         for label, boxed in file.labels.items():
@@ -169,10 +175,13 @@ def _add_image(reading: Reading, file: File, element: Any) -> None:
         reading.findings.problem(f"{where}: expected the image's name, got none; export the annotations again",
                                  "image entry")
         return
-    size = _size(reading, where, element)
     subset = (element.get("subset") or "").strip()
-    path = reading.locate(name, _places_of(file, subset), where)
-    row = None if path is None or size is False else reading.image(path, where, size or None, silent=True)
+    places = _places_of(file, "" if reading.batch is not None else subset)
+    path = (file.uploads.locate if is_renamed(name) else reading.locate)(name, places, where)
+    if path is None or reading.leaves_aside(path, where):
+        return
+    size = _size(reading, where, element)
+    row = None if size is False else reading.image(path, where, size, silent=True)
     if row is None:
         return
     if subset or file.split:

@@ -49,7 +49,7 @@ def look(folder: Folder, wanted: str, given: Given, findings: Findings) -> Found
         return None
     names = _json_names(folder, wanted, given) if wanted in ("auto", "coco", "label_studio", "synthetic") else ()
     parsed = documents(folder, names, findings)
-    found = {name: files for name, files in _found(folder, given, parsed).items() if files}
+    found = found_in(folder, given, parsed)
     if wanted != "auto":
         kind = "coco" if wanted == "synthetic" else wanted
         files = found.get(kind, given.annotations)
@@ -100,12 +100,13 @@ def _tell_others(folder: Folder, given: Given, parsed: Mapping[str, Any], annota
                          f"{', '.join(given.annotations[:3])}; say which it is by data.format")
 
 
-def _found(folder: Folder, given: Given, parsed: Mapping[str, Any]) -> dict[str, list[str]]:
+def found_in(folder: Folder, given: Given, parsed: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The annotation files of each format of which there are any; `parsed`: what JSON files hold, by path."""
     kinds = {name: kind_of(content) for name, content in parsed.items()}
     coco = [name for name, kind in kinds.items() if kind == "coco"]
     instances = [name for name in coco if PurePosixPath(name).name.startswith("instances_")]
     xml = _named(folder, given, ".xml")
-    return {
+    found = {
         "coco": coco if given.annotations else instances or coco,
         "label_studio": [name for name, kind in kinds.items() if kind == "label_studio"],
         "cvat": [name for name in (xml if any(_begins(folder, name, b"<annotations") for name in xml[:SNIFFED]) else ())
@@ -113,6 +114,7 @@ def _found(folder: Folder, given: Given, parsed: Mapping[str, Any]) -> dict[str,
         "voc": xml if _is_voc(folder, xml) else [],
         "yolo": _yolo(folder, given),
     }
+    return {name: files for name, files in found.items() if files}
 
 
 def _json_names(folder: Folder, wanted: str, given: Given) -> list[str]:
@@ -157,7 +159,7 @@ def _yolo(folder: Folder, given: Given) -> list[str]:
     lists = [name for name in files or folder.ending(".txt", ".names", ".labels")
              if PurePosixPath(name).name.lower() in CLASS_LISTS or name.lower().endswith(".names")]
     lists += [name for name in files or folder.ending(".data") if DARKNET_NAMES.search(head_of(folder, name))]
-    return lists if lists and (files or _labels(folder, _may_be_label)) else []
+    return lists if lists and (files or _labels(folder, may_be_label)) else []
 
 
 def _describes(folder: Folder, name: str) -> bool:
@@ -178,7 +180,7 @@ def _labels(folder: Folder, fits: Callable[[bytes], bool]) -> bool:
     return any(fits(head_of(folder, name)) for name in islice(texts, 50 * SNIFFED))  # the first ones may be empty
 
 
-def _may_be_label(head: bytes) -> bool:
+def may_be_label(head: bytes) -> bool:
     """Whether nothing stands in a file, or its first line ends with numbers: of a label file, be it a wrong one."""
     words = head.decode("utf-8-sig", "replace").replace(",", " ").replace(";", " ").strip().partition("\n")[0].split()
     return not words or (len(words) > 2 and all(isinstance(number(word), float) for word in words[-2:]))

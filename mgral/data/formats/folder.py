@@ -6,7 +6,7 @@ import os
 import posixpath
 import unicodedata
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -39,6 +39,10 @@ class Folder:
     root: Path
     left_out: dict[str, str] = field(default_factory=dict)
     """What is there and cannot be taken in, by path: what was expected and got, and what to do."""
+    near: Collection[str] = ()
+    """Files of which one is meant where a name fits several alike."""
+    given_names: Callable[[], Mapping[str, str]] = dict
+    """Gives other names under which files were given away."""
     _linked: set[str] = field(default_factory=set, repr=False)
 
     @cached_property
@@ -51,10 +55,16 @@ class Folder:
         """All image files, each once: none that is reached by a link to a folder too."""
         return [name for name in self.ending(*ENDINGS) if is_image(name)]
 
+    @cached_property
+    def known_as(self) -> Mapping[str, str]:
+        """Files by other names under which they were given away."""
+        return self.given_names()
+
     @classmethod
-    def of(cls, root: Path, names: Iterable[str]) -> Folder:
+    def of(cls, root: Path, names: Iterable[str], near: Collection[str] = (),
+           given_names: Callable[[], Mapping[str, str]] = dict) -> Folder:
         """A folder as if it held these files and no others."""
-        folder = cls(root)
+        folder = cls(root, near=near, given_names=given_names)
         vars(folder)["files"] = dict.fromkeys(sorted(names))
         return folder
 
@@ -102,6 +112,8 @@ class Folder:
             path = self._joined(place, name)
             if path in self.files:
                 return path
+        if name in self.known_as:
+            return _noted(self.known_as[name], name, "as it was given away", where, findings)
         variants = list(_variants(name))
         for variant, done in variants[1:]:
             for place in places:
@@ -113,6 +125,15 @@ class Folder:
             if path:
                 return _noted(path, name, "in Unicode's composed form", where, findings)
         return self._by_tail(name, variants[-1][0], where, findings)
+
+    def fitting(self, name: str) -> tuple[list[str], int, str]:
+        """The images, two at most, that share the longest tail with a path, how many parts that has, and what it is to
+        them. Of several those that are near, if any are; where none is, one stands for all that are not meant."""
+        parts = [part for part in composed(name).split("/") if part not in ("..", ".", "")]
+        fitting, count = self._fitting(parts, False)
+        if fitting:
+            return fitting, count, "the only file whose path ends so"
+        return *self._fitting([part.casefold() for part in parts], True), "but for its capitals"
 
     def text(self, name: str | Path, what: str, findings: Findings, xml: bool = False) -> str | None:
         """A file's text, or None and one more problem: see `text_of`."""
@@ -160,11 +181,20 @@ class Folder:
     @cached_property
     def _ends(self) -> Ends:
         """The images by the parts of their paths from the last on, in composed form."""
-        return sorted((tuple(reversed(composed(name).split("/"))), name) for name in self.images)
+        own = ((tuple(reversed(composed(name).split("/"))), name) for name in self.images)
+        others = ((tuple(reversed(composed(name).split("/"))), path) for name, path in self.known_as.items()
+                  if name != path and path.rpartition("/")[2] != name)
+        return sorted([*own, *others])
 
     @cached_property
     def _folded_ends(self) -> Ends:
-        return sorted((tuple(part.casefold() for part in parts), name) for parts, name in self._ends)
+        return _folded(self._ends)
+
+    @cached_property
+    def _near_ends(self) -> tuple[Ends, Ends]:
+        """Those of the files that are near, as they are and without capitals."""
+        ends = [end for end in self._ends if end[1] in self.near]
+        return ends, _folded(ends)
 
     def _joined(self, place: str, name: str) -> str:
         """A path below the root; a name that leaves its folder stays as it is, to be found nowhere."""
@@ -174,11 +204,8 @@ class Folder:
         return posixpath.normpath(path) if "./" in path or "//" in path else path
 
     def _by_tail(self, name: str, plain: str, where: str, findings: Findings) -> str | None:
-        parts = [part for part in composed(plain).split("/") if part not in ("..", ".", "")]
-        fitting, how = _longest(self._ends, parts), "the only file whose path ends so"
-        if not fitting:
-            fitting, how = _longest(self._folded_ends, [part.casefold() for part in parts]), "but for its capitals"
-        if len(fitting) == 1 and of_one_split(plain, fitting[0]):
+        fitting, _, how = self.fitting(plain)
+        if len(fitting) == 1 and (self.near or of_one_split(plain, fitting[0])):
             findings.note(f"{where}: {name!r} was taken for {fitting[0]!r}, {how}", f"name by tail, {how}")
             return fitting[0]
         if len(fitting) > 1:
@@ -186,6 +213,13 @@ class Folder:
                              f"{fitting[0]!r} or {fitting[1]!r}; write the path below {self.root}",
                              "name of several files")
         return None
+
+    def _fitting(self, parts: list[str], folded: bool) -> tuple[list[str], int]:
+        fitting, count = _longest(self._folded_ends if folded else self._ends, parts)
+        if len(fitting) < 2 or not self.near:
+            return fitting, count
+        near, shared = _longest(self._near_ends[folded], parts)
+        return near if shared == count else fitting[:1], count
 
     def _walk(self) -> Iterator[str]:
         # Each folder with its path below the root, and what links in it may lead to.
@@ -273,14 +307,18 @@ def _variants(name: str) -> Iterator[tuple[str, str]]:
         yield decoded.partition("?")[0], "without the query of its address"
 
 
-def _longest(ends: Ends, parts: Sequence[str]) -> list[str]:
-    """The files, two at most, that share the longest tail with the path of these parts."""
+def _folded(ends: Ends) -> Ends:
+    return sorted((tuple(part.casefold() for part in parts), name) for parts, name in ends)
+
+
+def _longest(ends: Ends, parts: Sequence[str]) -> tuple[list[str], int]:
+    """The files, two at most, that share the longest tail with the path of these parts, and how many parts it has."""
     key = tuple(reversed(parts))
     row = bisect_left(ends, (key,))
     near = ends[max(row - 2, 0):row + 2]  # all that share the longest tail are neighbours
     shared = [_shared(other, key) for other, _ in near]
     best = max(shared, default=0)
-    return [path for (_, path), count in zip(near, shared, strict=True) if count == best][:2] if best else []
+    return [path for (_, path), count in zip(near, shared, strict=True) if count == best][:2] if best else [], best
 
 
 def _shared(ours: Sequence[str], theirs: Sequence[str]) -> int:

@@ -31,6 +31,8 @@ RECTANGLE = ("x", "y", "width", "height")
 ELLIPSE = ("x", "y", "radiusX", "radiusY")
 NUMBERS = (int, float)
 IMAGE_KEYS = ("image", "img")
+LONGEST = 10**9
+"""Seconds that somebody may have worked on an annotation: what is longer is damage."""
 
 
 @dataclass
@@ -51,7 +53,7 @@ def read(reading: Reading, found: Found, given: Given) -> None:
                                  "it; name it in data.annotations")
     uploads = Uploads(reading, given.images)
     for name in found.files:
-        file = File(reading.folder.root / name, _places(name, given), split_name(name), uploads)
+        file = File(reading.folder.root / name, reading.near(_places(name, given)), split_name(name), uploads)
         if name in found.parsed:
             tasks = found.parsed.pop(name)
             _read_tasks(reading, file, tasks)
@@ -89,7 +91,7 @@ def _read_task(reading: Reading, file: File, task: Mapping, where: str) -> None:
     finished = _finished(reading, task, where)
     name = _image_name(reading, task["data"], finished or [], where)
     path = name and file.uploads.locate(name, file.places, where)
-    if finished is None or not path:
+    if finished is None or not path or reading.leaves_aside(path, where):
         return
     chosen = _chosen(reading, finished, where)
     size = _size(reading, chosen["result"], where) if chosen else None
@@ -99,6 +101,7 @@ def _read_task(reading: Reading, file: File, task: Mapping, where: str) -> None:
     if file.split:
         reading.split(file.split, path)
     if chosen:
+        reading.images[row].seconds = _seconds(chosen)
         for label, corners, place in _boxes(reading, chosen["result"], where, row, file.passed):
             reading.box(row, label, corners, place)
 
@@ -126,8 +129,9 @@ def _image_name(reading: Reading, data: Mapping, finished: Sequence[Mapping], wh
     """The image's name in a task's data; `path` is what mgral writes beside the image's address."""
     values = {key: value[0] if isinstance(value, list) and len(value) == 1 else value for key, value in data.items()}
     texts = {key: value.strip() for key, value in values.items() if isinstance(value, str) and value.strip()}
-    if texts.get("path") in reading.folder.files:
-        return texts["path"]
+    for path in (values.get("path"), texts.get("path")):
+        if isinstance(path, str) and path in reading.folder.files:
+            return path
     regions = (region.get("to_name") for entry in finished for region in entry["result"][:1])
     for key in (*IMAGE_KEYS, *(name for name in regions if isinstance(name, str))):
         if key in texts:
@@ -156,6 +160,12 @@ def _chosen(reading: Reading, finished: Sequence[Mapping], where: str) -> Mappin
         reading.findings.note(f"{where}: {len(finished)} annotations that differ: the newest "
                               f"({shown(newest.get('id'))}) is taken", "several annotations")
     return newest
+
+
+def _seconds(entry: Mapping) -> float | None:
+    """How long somebody worked on an annotation, which Label Studio calls its lead time."""
+    seconds = entry.get("lead_time")
+    return float(seconds) if type(seconds) in NUMBERS and 0 <= seconds <= LONGEST else None
 
 
 def _age(entry: Mapping) -> tuple[float, float]:

@@ -6,7 +6,7 @@ import gc
 import math
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -41,7 +41,7 @@ class FoundImage:
     """`file_name` below the root; `size` (width, height) as annotated, if it is said.
 
     `annotated`: somebody looked at it, so that no box means that nothing is there. `silent`: nobody says so of an image
-    without boxes, as in COCO; the settings decide then.
+    without boxes, as in COCO; the settings decide then. `seconds` that somebody worked on it, where the file says.
     """
 
     file_name: str
@@ -49,6 +49,7 @@ class FoundImage:
     size: tuple[int, int] | None = None
     annotated: bool = True
     silent: bool = False
+    seconds: float | None = None
 
 
 class Places:
@@ -102,6 +103,11 @@ class Reading:
     """What to do about a box that cannot be used."""
     missing: list[tuple[str, str]] = field(default_factory=list)
     """Names of images that are nowhere, and where they are named."""
+    batch: Container[str] | None = None
+    """Of files that came back of a batch: its images. Others are left aside, names count from the root only, splits
+    for nothing, and the frames of a video are no images."""
+    aside: list[tuple[str, str]] = field(default_factory=list)
+    """Images that were left aside, and where they are named."""
     _by_name: dict[str, int] = field(default_factory=dict)
 
     def locate(self, name: str, places: Sequence[str], where: str) -> str | None:
@@ -111,6 +117,17 @@ class Reading:
         if path is None and self.findings.refused == refused:
             self.missing.append((name, where))
         return path
+
+    def near(self, places: list[str]) -> list[str]:
+        """These folders, in which a file's images may lie; the root alone for a file that came back."""
+        return places if self.batch is None else [""]
+
+    def leaves_aside(self, path: str, where: str) -> bool:
+        """Whether an image is none of the batch, which is kept in mind."""
+        if self.batch is None or path in self.batch:
+            return False
+        self.aside.append((path, where))
+        return True
 
     def image(self, file_name: str, where: str, size: tuple[int, int] | None = None, annotated: bool = True,
               silent: bool = False) -> int | None:
@@ -123,6 +140,13 @@ class Reading:
         self._by_name[file_name] = len(self.images)
         self.images.append(FoundImage(file_name, where, size, annotated, silent))
         return len(self.images) - 1
+
+    def rename(self, names: Mapping[str, str], folder: Folder) -> None:
+        """Calls the images by other names, which are those of files in another folder."""
+        found, self.images, self._by_name, self.batch, self.folder = self.images, [], {}, None, folder
+        for image in found:
+            if self.image(names[image.file_name], image.where, image.size, image.annotated) is None:
+                self.images.append(image)  # so that the rows stay what they are
 
     def row(self, file_name: str) -> int | None:
         """The row of an image that was added before."""

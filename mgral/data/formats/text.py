@@ -21,6 +21,8 @@ ARCHIVES = ((b"\x1f\x8b", "a gzip archive"), (b"PK\x03\x04", "a zip archive"), (
 NO_ENCODINGS = frozenset({"idna", "punycode", "undefined", "unicode-escape", "raw-unicode-escape", "unicode_escape",
                           "raw_unicode_escape"})
 """Python's codecs that are none of text in files."""
+FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters that XML has no way to write."""
 DECLARED = re.compile(rb"""\s*<\?xml[^>]*?\sencoding\s*=\s*["']([A-Za-z0-9._-]+)["']""")
 
 
@@ -100,6 +102,11 @@ def likely_encoding(content: bytes) -> str:
         else:
             return "gb18030 or latin-1"
     return "cp1252, Windows' latin-1" if re.search(rb"[\x80-\x9f]", content) else "latin-1"
+
+
+def legal(text: str) -> str:
+    """Text that may stand in XML: characters that it forbids are replaced, for a file name or class may hold any."""
+    return FORBIDDEN.sub("\ufffd", text)
 
 
 def is_text(name: str) -> bool:

@@ -27,6 +27,7 @@ from mgral.data.formats.names import plain_names
 from mgral.data.formats.pairs import add_unannotated, folder_of, pair
 from mgral.data.formats.reading import Corners, Given, Reading, number, numbers, shown
 from mgral.data.formats.split_names import meaning, split_of
+from mgral.data.formats.text import legal
 from mgral.files import writing
 
 SIDES = ("xmin", "ymin", "xmax", "ymax")
@@ -47,7 +48,7 @@ def read(reading: Reading, found: Found, given: Given, offset: float = 0.0) -> N
     for file in files:
         if file not in doubtful and not _read_file(reading, file, images.get(file), taken, offset):
             lost.add(stem_of(file))
-    listed = _read_lists(reading, pictures, lost)
+    listed = reading.batch is not None or _read_lists(reading, pictures, lost)
     add_unannotated(reading, pictures.names)
     if not listed:
         _split_by_folder(reading, {image: file for file, image in images.items()})
@@ -287,7 +288,7 @@ def _xml(dataset: Dataset, image_id: ImageId, file_name: str, offset: float) -> 
 
 def _add(parent: Xml.Element, texts: Mapping[str, object]) -> None:
     for tag, text in texts.items():
-        Xml.SubElement(parent, tag).text = str(text)
+        Xml.SubElement(parent, tag).text = legal(str(text))
 
 
 def _write_text(path: Path, text: str) -> None:

@@ -40,6 +40,8 @@ def settings_of(reading: Reading, pictures: Pictures, files: Sequence[str]) -> S
     if darknet:
         return _of_darknet(reading, pictures, darknet[0])
     names = names_of_lists(reading, files)
+    if reading.batch is not None:
+        return Settings(names)
     lost: set[str] = set()
     return Settings(names, {stem_of(path): list(_listed(reading, pictures, path, (), lost))
                             for path in split_lists(reading, pictures)})
@@ -96,6 +98,8 @@ def _of_yaml(reading: Reading, pictures: Pictures, file: str, content: Mapping[s
     shape = content.get("kpt_shape")
     if isinstance(shape, list) and shape and all(isinstance(side, int) and 0 < side < 10_000 for side in shape):
         settings.keypoints = prod(shape[:2])
+    if reading.batch is not None:
+        return settings
     if isinstance(content.get("path"), str) and not _base(reading, file, content):
         findings.note(f"{path}: path: {content['path']!r} is not there; what the file names is looked for from its own "
                       "folder on")
@@ -243,5 +247,7 @@ def _of_darknet(reading: Reading, pictures: Pictures, file: str) -> Settings:
     if names is not None and pairs.get("classes", str(len(names))) != str(len(names)):
         reading.findings.problem(f"{path}: classes: expected {len(names)}, as {named} names so many, got "
                                  f"{pairs['classes']!r}; correct one of them")
+    if reading.batch is not None:
+        return Settings(names)
     return Settings(names, {key: _members(reading, pictures, file, {}, key, value, lost)
                             for key, value in pairs.items() if meaning(key)})

@@ -295,7 +295,7 @@ def test_file_names_and_reasons_are_no_formulas(tmp_path, monkeypatch, capsys):
     folder.mkdir()
     for number, name in enumerate(("=1+1.jpg", "@x.jpg", "-a<b>&.jpg", '+"q",\n.jpg', "plain.jpg")):
         Image.new("RGB", (40, 30), (number * 50, 0, 0)).save(folder / name)
-    for to in ("label-studio", "cvat", "coco", "voc", "yolo"):
+    for to in ("label-studio", "cvat", "cvat-coco", "coco", "voc", "yolo"):
         monkeypatch.setattr(sys, "argv", ["mgral", "select", str(folder), "--budget", "5", "--to", to, "--out",
                                           str(tmp_path / to)])
         cli.main()
