@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from mgral.files import read_json, write_json
@@ -51,6 +52,8 @@ def record_study(finals: Mapping[Job, Trained]) -> StudyResult:
                                                       for last, trained in finals.items()))
     folder = job.workspace.report
     write_json(folder / "results.json", result.as_json())
+    write_json(job.workspace.final, [{"strategy": run.strategy, "seed": run.seed, **asdict(run.final)}
+                                for run in result.runs])
     write_metrics(folder / "metrics.json", result)
     write_curves(folder, result)
     draw_curves(folder / "learning_curve.png", result)

@@ -158,10 +158,11 @@ def _cycle(config: Config, needs: Sequence[Path], seed: int, strategy: str, cycl
 def _report(config: Config, needs: Sequence[Path], before: Sequence[Stage]) -> Stage:
     """Reads results, and the labelled sets that the last detectors are trained on."""
     read = [out for stage in before for out in stage.outs if out.name in (*PREPARED, "result.json")]
-    folder = _workspace(config, config.study.seeds[0]).report
+    workspace = _workspace(config, config.study.seeds[0])
+    folder = workspace.report
     curves = [folder / "learning_curve.csv", *(curve_path(folder, strategy) for strategy in config.study.strategies)]
     return Stage(REPORT, "python -m flows.cli report", params=_given(config, _training(config)), deps=(*needs, *read),
-                 outs=(folder / "table.md", folder / "learning_curve.png", *curves),
+                 outs=(workspace.final, folder / "table.md", folder / "learning_curve.png", *curves),
                  metrics=(folder / "metrics.json",))
 
 

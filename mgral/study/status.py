@@ -87,14 +87,13 @@ def _status(workspace: Workspace, strategy: str, cycle: int) -> CycleStatus | No
 
 def _ended(workspace: Workspace, strategy: str, planned: int) -> float | None:
     """The mAP of the detector after the last cycle, where it was trained on the labels that are known now."""
-    path = workspace.report / "results.json"
-    if not path.exists():
-        return None
-    for run in _read(path, read_json)["runs"]:
-        if (run["strategy"], run["seed"]) == (strategy, workspace.seed):
-            final = run["final"]
-            return final["map"] if final["snapshot"] == _version(workspace, strategy, planned) else None
-    return None
+    path, now = workspace.final, _version(workspace, strategy, planned)
+
+    def reached(path: Path) -> list[float]:
+        return [run["map"] for run in read_json(path)
+                if (run["strategy"], run["seed"], run["snapshot"]) == (strategy, workspace.seed, now)]
+
+    return next(iter(_read(path, reached)), None) if path.exists() else None
 
 
 def _version(workspace: Workspace, strategy: str, cycle: int) -> str | None:

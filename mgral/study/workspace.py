@@ -78,6 +78,11 @@ class Workspace:
     def report(self) -> Path:
         return self.folder / "report"
 
+    @property
+    def final(self) -> Path:
+        """What the last detectors reach, without times, which differ from run to run."""
+        return self.report / "final.json"
+
     def cycle(self, strategy: str, cycle: int) -> Path:
         """The folder of a cycle; cycle 0 is the state before the first, the same for every strategy."""
         return self.seed_folder / folder_name(strategy) / str(cycle) if cycle else self.prepared
