@@ -39,6 +39,6 @@ label-studio: .label-studio/bin/label-studio
 
 # In an environment of its own: it pins Django, numpy and much else.
 .label-studio/bin/label-studio:
-	@echo "Setting up .label-studio: about 170 packages, 1 GB; a minute."
+	@echo "Setting up .label-studio: about 160 packages, 1 GB; a minute or two."
 	$(PYTHON) -m venv .label-studio
 	.label-studio/bin/pip install --quiet --disable-pip-version-check label-studio==1.23.2
