@@ -15,7 +15,7 @@ from mgral.data.formats import READERS
 from mgral.data.formats.coco_entries import name_of
 from mgral.data.formats.detecting import NAMES, Found, found_in
 from mgral.data.formats.folder import Folder
-from mgral.data.formats.json_files import documents, foreign
+from mgral.data.formats.json_files import documents, foreign, kind_of
 from mgral.data.formats.reading import Given, Reading, shown
 from mgral.errors import DataError
 from mgral.findings import Findings
@@ -88,11 +88,10 @@ def _the_format(place: Path, view: Folder, contents: Mapping[str, Any], findings
         got = " and ".join(f"{NAMES[kind]} ({files[0]}{', …' if len(files) > 1 else ''})"
                            for kind, files in found.items())
         findings.problem(f"{place}: expected annotations in one format, got {got}; give the file that people corrected")
-    for name, content in contents.items() if not found else ():
-        what = foreign(content)
-        if what is not None:
-            advice = what.advice if what.labels else "export the annotations that people made"
-            findings.problem(f"{view.root / name}: expected annotations, got {what.what}; {advice}", what.what)
+    read = {name for files in found.values() for name in files}
+    for name, content in contents.items():
+        if name not in read:
+            _tell_unread(view.root / name, content, bool(found), findings)
     if not found and not findings.problems:
         findings.problem(f"{place}: expected annotations as {KNOWN}, got "
                          f"{f'none in {len(view.files)} files' if place.is_dir() else 'something else'}; export them "
@@ -100,6 +99,19 @@ def _the_format(place: Path, view: Folder, contents: Mapping[str, Any], findings
     if len(found) != 1:
         raise DataError(*findings.problems)
     return next(iter(found.items()))
+
+
+def _tell_unread(path: Path, content: Any, others: bool, findings: Findings) -> None:
+    """Says what a JSON file is that is not read: labels must not be lost without a word."""
+    what = foreign(content)
+    if kind_of(content):
+        findings.problem(f"{path}: expected one set of COCO files, got this one beside others; give the file that "
+                         "people corrected", "beside")
+    elif what is not None and others:
+        findings.note(f"{path}: not read, it holds {what.what}", what.what)
+    elif what is not None:
+        advice = what.advice if what.labels else "export the annotations that people made"
+        findings.problem(f"{path}: expected annotations, got {what.what}; {advice}", what.what)
 
 
 def _picture(file: str) -> str:

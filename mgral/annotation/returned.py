@@ -11,8 +11,9 @@ size than the image's; unknown classes; boxes that stand out by more than a pixe
 predictions without annotations; tracks of a video.
 
 Rotated boxes become their upright envelope, crowd and difficult ones are to be ignored. An annotation without a box
-says that nothing is there; where a format cannot say that somebody looked, the image is `silent`. Whether a batch may
-come back in part is for the caller to decide.
+says that nothing is there. Only Label Studio's say that somebody finished them: in other formats an image without a box
+is `silent`, for the batch went out with an entry or a file for each image. Whether a batch may come back in part is for
+the caller to decide.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def _read(place: Path, dataset: Dataset, ids: Sequence[ImageId], new_classes: bo
     return Returned(
         collected.format, classes, boxes, missing,
         tuple(image_id for image_id in ids if image_id not in boxes and reading.row(image_id) is not None),
-        len(collected.others), sum(image.silent and not len(boxes[image.file_name]) for image in found),
+        len(collected.others), 0 if collected.format == "label_studio" else sum(not len(own) for own in boxes.values()),
         math.fsum(seconds) if seconds else None, len(seconds),
         sum(len(boxes[image.file_name]) for image in found if image.seconds is not None), findings.notes)
 

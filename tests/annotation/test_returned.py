@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mgral.annotation.preannotations import FORMATS, write_preannotations
 from mgral.annotation.returned import read_returned
 from mgral.errors import DataError
 from tests.annotation.annotators import came_back, data_set, detections
@@ -58,11 +59,12 @@ def refusals(path, dataset, ids=IDS, **more):
     return caught.value.problems
 
 
-def test_images_without_a_box_are_silent_in_coco_and_cvat(coco, dataset, tmp_path):
-    returned = read_returned(coco, dataset, IDS)
-    assert (returned.format, returned.silent, len(returned.boxes)) == ("coco", 1, 3)
-    returned = read_returned(came_back("cvat", tmp_path, dataset, IDS, FOUND), dataset, IDS)
-    assert (returned.format, returned.silent, returned.seconds, returned.timed) == ("cvat", 1, None, 0)
+@pytest.mark.parametrize("kind", FORMATS)
+def test_images_without_a_box_are_silent_but_for_label_studio(dataset, tmp_path, kind):
+    returned = read_returned(came_back(kind, tmp_path / "out", dataset, IDS, FOUND), dataset, IDS)
+    assert len(returned.boxes) == 3
+    assert returned.silent == (0 if kind == "label-studio" else 1)
+    assert (returned.seconds, returned.timed) == ((7.5, 3) if kind == "label-studio" else (None, 0))
 
 
 @pytest.mark.parametrize("kind", ["voc", "yolo"])
@@ -70,7 +72,7 @@ def test_images_without_a_file_are_missing(kind, dataset, tmp_path):
     path = came_back(kind, tmp_path, dataset, IDS, FOUND)
     next(file for file in path.rglob("cam1_a.*") if file.suffix in (".xml", ".txt")).unlink()
     returned = read_returned(path, dataset, IDS)
-    assert (returned.missing, tuple(returned.boxes), returned.silent) == (("cam1/a.jpg",), ("cam2/a.jpg", "b.png"), 0)
+    assert (returned.missing, tuple(returned.boxes), returned.silent) == (("cam1/a.jpg",), ("cam2/a.jpg", "b.png"), 1)
 
 
 def test_tasks_say_who_finished_what_and_how_long_it_took(dataset, tmp_path):
@@ -97,7 +99,6 @@ def test_a_lead_time_that_is_none_counts_for_nothing(dataset, tmp_path, lead):
 
 
 def test_predictions_are_no_labels(dataset, tmp_path):
-    from mgral.annotation.preannotations import write_preannotations
     tasks, _ = write_preannotations("label-studio", tmp_path, dataset, IDS, FOUND, {})
     returned = read_returned(tasks, dataset, IDS)
     assert (returned.boxes, returned.unfinished) == ({}, IDS)
@@ -137,6 +138,19 @@ def test_two_formats_in_a_folder_are_refused(dataset, tmp_path):
     came_back("coco", folder, dataset, IDS, FOUND)
     line, = refusals(folder, dataset)
     assert "in one format, got COCO JSON (preannotations.json) and Pascal VOC XML (Annotations/b.xml, …)" in line
+
+
+def test_another_coco_file_beside_those_that_are_read_is_refused(dataset, tmp_path):
+    folder = came_back("cvat-coco", tmp_path / "out", dataset, IDS, FOUND)
+    came_back("coco", folder, dataset, IDS, FOUND)
+    line, = refusals(folder, dataset)
+    assert "preannotations.json: expected one set of COCO files, got this one beside others" in line
+
+
+def test_what_else_lies_beside_the_annotations_is_said(dataset, tmp_path):
+    folder = came_back("voc", tmp_path / "out", dataset, IDS, FOUND)
+    (folder / "b.json").write_text('{"shapes": [], "imagePath": "b.png"}')
+    assert noted(read_returned(folder, dataset, IDS), "b.json: not read, it holds labelme's annotations")
 
 
 def test_tracks_of_a_video_are_refused(dataset, tmp_path):

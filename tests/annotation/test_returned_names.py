@@ -127,6 +127,25 @@ def test_subfolders_of_the_file_count_for_nothing(tmp_path, write):
     assert meant(target, dataset, names) == "a.jpg"
 
 
+@pytest.mark.parametrize("write", [as_coco, as_cvat, as_tasks])
+def test_a_name_that_fits_several_is_that_of_the_batch_if_it_fits_as_well(tmp_path, write):
+    names = ("a.jpg", "x/a.jpg", "p/cam/a.jpg", "q/cam/a.jpg")
+    dataset = data_set(tmp_path / "data", dict.fromkeys(names, SIZE))
+    for name in ("/elsewhere/a.jpg", "cb0618f6-a.jpg", f"a_jpg.rf.{HASH}.jpg"):
+        assert meant(write(tmp_path, name), dataset, ["x/a.jpg"]) == "x/a.jpg"
+    with pytest.raises(DataError, match="got 1 others"):
+        read_returned(write(tmp_path, "/else/cam/a.jpg"), dataset, ["x/a.jpg"])
+
+
+def test_blanks_around_the_path_of_a_task_are_part_of_it(tmp_path):
+    dataset = data_set(tmp_path / "data", dict.fromkeys((" a.jpg", "a.jpg"), SIZE))
+    path = as_tasks(tmp_path, "somewhere.jpg")
+    tasks = json.loads(path.read_text())
+    tasks[0]["data"]["path"] = " a.jpg"
+    path.write_text(json.dumps(tasks))
+    assert meant(path, dataset, ("a.jpg", " a.jpg")) == " a.jpg"
+
+
 def test_names_as_the_batch_was_written_out(tmp_path, dataset):
     ids = ("cam1/0001.jpg", "cam2/0001.jpg", "plain.png")
     for write in (as_coco, as_cvat, as_tasks):

@@ -19,7 +19,7 @@ from mgral.data.formats.text import legal
 from mgral.data.formats.voc import write_voc
 from mgral.data.formats.yolo import write_yolo
 from mgral.errors import DataError
-from mgral.files import writing_folder
+from mgral.files import writing, writing_folder
 from mgral.pool.inspection import Detections
 
 NOTHING = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
@@ -80,6 +80,8 @@ def _as_data_set(write: Callable[[Path, Dataset, Mapping[str, Sequence[ImageId]]
     try:
         with writing_folder(folder) as temporary:
             write(temporary, replace(dataset, boxes=boxes), {"batch": ids})
+            if write is write_voc:
+                _write_label_map(temporary / "labelmap.txt", dataset.classes)
     except ValueError as error:
         raise DataError(f"{folder}: {error}; write the batch as coco, cvat or label-studio, or rename the images"
                         ) from error
@@ -87,3 +89,11 @@ def _as_data_set(write: Callable[[Path, Dataset, Mapping[str, Sequence[ImageId]]
         raise DataError(f"{folder}: expected images that can be copied there, got {error.strerror or error}; make "
                         "room, or write the batch as coco, cvat or label-studio") from error
     return folder
+
+
+def _write_label_map(path: Path, names: Sequence[str]) -> None:
+    """The classes as CVAT and Datumaro want them beside VOC's files; a name that their format has no way to write is
+    left out."""
+    lines = "".join(f"{name}:::\n" for name in map(folded, names) if ":" not in name and not name.startswith("#"))
+    with writing(path) as temporary:
+        temporary.write_text(f"# label:color_rgb:parts:actions\n{lines}", encoding="utf-8")
