@@ -97,7 +97,14 @@ def _start_all(listener: socket.socket, address: str, environment: Mapping[str, 
                     ("--no-prompt", "deploy", "--all")):
         if _start("deploy", (*prefect, *command), environment).wait():
             raise _failure("deploy")
-    _start("worker", (*prefect, "worker", "start", "--pool", "mgral", "--type", "process", "--limit", "1"), environment)
+    _start_worker(environment)
+
+
+def _start_worker(environment: Mapping[str, str]) -> None:
+    # Each deployment's concurrency_limit says how many run at once. A worker with a --limit of its own dies of a flow
+    # run that is resumed before the process that suspended it is gone.
+    _start("worker", (sys.executable, "-m", "prefect", "worker", "start", "--pool", "mgral", "--type", "process"),
+           environment)
 
 
 def _environment(settings: Mapping[str, str]) -> dict[str, str]:

@@ -16,6 +16,8 @@ import pytest
 from flows import cli
 from tests.conftest import ROOT
 
+EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "1"}
+"""A worker that asks each second what there is to do, and not only every ten."""
 QUICK = ROOT / "examples" / "quick.yaml"
 
 
@@ -77,6 +79,14 @@ def command(folder: Path, *words: str, **more: str) -> subprocess.CompletedProce
                           capture_output=True, text=True, timeout=600, check=False)
 
 
+def restart_worker(folder: Path) -> None:
+    """Stops the worker of a folder's `make up` and starts another."""
+    code = ("from flows import services; assert services._stop('worker'); "
+            "services._start_worker(services._environment(services._dotenv()))")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment | EAGER, check=True, timeout=60)
+
+
 def free_port() -> int:
     with socket.socket() as some:
         some.bind(("127.0.0.1", 0))
@@ -88,7 +98,7 @@ def services(tmp_path_factory):
     """A real server and worker for the whole session."""
     root, port = copy_of_project(tmp_path_factory.mktemp("services")), free_port()
     try:
-        done = command(root, "flows.services", "up", "--port", str(port))
+        done = command(root, "flows.services", "up", "--port", str(port), **EAGER)
         assert done.returncode == 0, done.stderr
         settings = dict(line.split("=", 1) for line in (root / ".env").read_text().splitlines())
         assert settings["PREFECT_API_URL"] == f"http://127.0.0.1:{port}/api"

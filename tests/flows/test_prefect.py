@@ -1,10 +1,13 @@
 """A cycle as a flow run: `prefect deployment run` as the README gives it, done by the worker that `make up` starts."""
 
 import asyncio
+import json
+import time
+from uuid import uuid4
 
 import pytest
 
-from tests.flows.conftest import QUICK, command, main_cycles
+from tests.flows.conftest import QUICK, command, main_cycles, restart_worker
 from tests.people import People
 
 
@@ -100,14 +103,98 @@ def test_every_parameter_of_a_flow_is_described():
         assert all(described.get("description") for described in parameter_schema(flow.fn).properties.values())
 
 
-def test_a_batch_that_people_label_ends_the_run_in_a_state_of_its_own(services, ask, tmp_path):
+@pytest.fixture
+def asked(tmp_path):
+    """A study in which people label a batch of 5: their folder, and the parameters of a flow run."""
     people = People(tmp_path, photos=40, labelled=20)
     params = tmp_path / "params.yaml"
     params.write_text("detector: {image_size: 32}\ntraining: {steps: 4, batch_size: 4}\n"
                       "study: {name: s, strategies: [random], budget: 5, cycles: 1}\n")
-    done = command(services.root, "prefect", "deployment", "run", "study/mgral-study", "--param", f"params={params}",
-                   "--param", f"workdir={tmp_path / 'work'}", "--param", f"data={people.folder}", "--watch")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "WAITING for annotations of 5 images" in done.stdout + done.stderr
-    runs = {run.name: run.state_name for run in ask(lambda client: client.read_flow_runs())}
-    assert (runs["study s"], runs["random cycle 1"]) == ("Awaiting annotations", "Awaiting annotations")
+    return people, {"params": str(params), "workdir": str(tmp_path / "work"), "data": str(people.folder)}
+
+
+def test_flow_runs_are_suspended_until_people_have_labelled(services, ask, asked, tmp_path):
+    """A file with a fault typed on resuming, another worker, `mgral import`: to the end, one flow run a cycle."""
+    from prefect.exceptions import PrefectHTTPStatusError
+
+    people, given = asked
+    cycle = tmp_path / "work/runs/s/seed-0/random/1"
+
+    def until(*wanted, told=""):
+        """Waits until the flow runs of this study, by name, are in these states, and one asks for what it is told."""
+        async def look(client):
+            end = time.monotonic() + 120
+            while time.monotonic() < end:
+                runs = [run for run in await client.read_flow_runs() if run.parameters.get("params") == given["params"]]
+                if tuple(sorted((run.name, run.state_name) for run in runs)) == wanted and (
+                        not told or told in await asks(client, runs)):
+                    return {run.name: run for run in runs}
+                await asyncio.sleep(0.5)
+            raise AssertionError([(run.name, run.state_name, run.state.message) for run in runs])
+
+        return ask(look)
+
+    async def asks(client, runs):
+        """What is shown to who resumes the run of the cycle."""
+        run = next(run for run in runs if run.name == "random cycle 1")
+        try:
+            return await client.read_flow_run_input(run.id, run.state.state_details.run_input_keyset["description"])
+        except PrefectHTTPStatusError:  # suspended a moment ago, and not written yet
+            return ""
+
+    async def begin(client):
+        deployment = await client.read_deployment_by_name("study/mgral-study")
+        await client.create_flow_run_from_deployment(deployment.id, parameters=given)
+
+    ask(begin)
+    suspended = (("random cycle 1", "Suspended"), ("study s", "Suspended"))
+    run = until(*suspended, told="**Label 5 images** (random, cycle 1)")["random cycle 1"]
+    limits = ask(lambda client: client.read_global_concurrency_limits(limit=10, offset=0))
+    assert [limit.active_slots for limit in limits] == [0, 0], "others may run meanwhile"
+
+    whole = people.annotate(cycle / "preannotations.json", tmp_path / "whole.json")
+    short = json.loads(whole.read_text())
+    left_out = short["images"].pop()
+    short["annotations"] = [box for box in short["annotations"] if box["image_id"] != left_out["id"]]
+    (tmp_path / "short.json").write_text(json.dumps(short))
+    refused = ask(lambda client: client.resume_flow_run(run.id))
+    assert "'file' is a required property" in refused.details.reason
+    ask(lambda client: client.resume_flow_run(run.id, {"file": str(tmp_path / "short.json")}))
+    until(*suspended, told=f"{tmp_path / 'short.json'}: expected an entry for 'photos/")
+    assert not (cycle / "snapshot.json").exists()
+
+    restart_worker(services.root)
+    done = command(services.root, "flows.cli", "import", *(f"--{name}={value}" for name, value in given.items()),
+                   str(whole))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("  flow run random cycle 1 goes on\n")
+    runs = until(("random cycle 1", "Completed"), ("study s", "Completed"))
+    assert runs["random cycle 1"].id == run.id, "the same flow run went on to the end"
+    assert (tmp_path / "work/runs/s/report/table.md").exists()
+    assert not list((tmp_path / "work/runs/s/seed-0/waiting").iterdir())
+
+
+def test_a_run_of_no_deployment_ends_in_a_state_of_its_own(ask, asked):
+    """Prefect cannot start it again, nor one that is part of another."""
+    import flows.study
+
+    given = asked[1]
+    assert flows.study.study(**given, return_state=True).name == "Awaiting annotations"
+    runs = ask(lambda client: client.read_flow_runs())
+    assert {(run.name, run.state_name) for run in runs if run.parameters.get("params") == given["params"]} == {
+        ("study s", "Awaiting annotations"), ("random cycle 1", "Awaiting annotations")}
+
+
+@pytest.mark.parametrize("gone", ["Completed", "not there"])
+def test_after_an_import_a_flow_run_that_waits_no_longer_is_said(workdir, ask, tmp_path, gone):
+    from flows.arguments import job_of
+    from flows.awaiting import resume_awaiting
+    from mgral.study.waiting import WaitingRun
+
+    runs = ask(lambda client: client.read_flow_runs())
+    ended = next(str(run.id) for run in runs if run.name == "mgral cycle 1")
+    job = job_of(QUICK, tmp_path, None)
+    path = job.workspace.waiting("mgral", 1)
+    WaitingRun(ended if gone == "Completed" else str(uuid4()), "mgral cycle 1", "http://h/api", "k").write(path)
+    assert resume_awaiting(job) == [f"flow run mgral cycle 1 waits no longer ({gone}); run the deployment again"]
+    assert resume_awaiting(job) == []
