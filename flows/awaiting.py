@@ -123,8 +123,8 @@ def described(job: Job, awaiting: Awaiting, fault: str = "") -> str:
     refused = [f"- `{line.replace('`', '')}`" for line in fault.splitlines()]
     return "\n\n".join([
         *(["**Not taken, and nothing was changed:**", "\n".join(refused)] if refused else []),
-        f"**Label {awaiting.missing} images** ({awaiting.label}). What goes out, and pictures: "
-        f"`{awaiting.batch.parent.resolve()}`",
+        f"**Label {awaiting.missing} images** ({awaiting.label}). To look at: `{awaiting.pictures.resolve()}`. "
+        f"What goes out: `{awaiting.batch.parent.resolve()}`",
         "Take what comes back with this command, and the run goes on by itself: "
         f"`mgral import{as_given(job)}{awaiting.options} --cycle {awaiting.cycle} FILE`",
         f"Or type the file below, as the worker sees it from `{Path.cwd()}`."])

@@ -13,6 +13,7 @@ from prefect.states import Cancelled, Completed, Failed, Running, Suspended
 
 from flows import awaiting, cycle_runs, study
 from flows.awaiting import Labels, described, resume_awaiting, when_labelled
+from mgral.annotation.acceptance import Accept
 from mgral.config import Config, StudyConfig
 from mgral.errors import DataError
 from mgral.study.results import Awaiting
@@ -54,9 +55,11 @@ def run(monkeypatch, job):
 @pytest.fixture
 def batch(job):
     """Work that waits for the labels of a batch until it is `labelled`."""
+    waits = Awaiting("random, cycle 1", 1, 5, 3, job.workdir / "out" / "batch.json", job.workdir / "batch.html")
+
     def work():
         work.times += 1
-        return "done" if work.labelled else Awaiting("random, cycle 1", 1, 5, 3, job.workdir / "out" / "batch.json")
+        return "done" if work.labelled else waits
 
     work.labelled, work.times = False, 0
     return work
@@ -67,14 +70,14 @@ def taken(monkeypatch, batch):
     """What was imported; a file called whole.json holds all labels, any other has a fault."""
     files = []
 
-    def take(job, file, accept_empty):
-        files.append((job.cycle, file.name, accept_empty))
+    def take(job, file, accept):
+        files.append((job.cycle, file.name, accept))
         if file.name != "whole.json":
             raise DataError(f"{file.name}: expected `all`, got some", "a second fault")
         batch.labelled = True
-        return "taken"
+        return SimpleNamespace(lines=("taken",))
 
-    monkeypatch.setattr(awaiting, "import_corrected", take)
+    monkeypatch.setattr(awaiting, "take_labels", take)
     return files
 
 
@@ -107,7 +110,7 @@ def test_a_file_with_a_fault_suspends_it_again_with_the_reason(job, run, batch, 
                            "- `a second fault`\n")
     run.typed = Labels(file="whole.json")
     assert (when_labelled(job, batch), path.exists()) == ("done", False)
-    assert taken == [(1, "some.json", True), (1, "whole.json", False)]
+    assert taken == [(1, "some.json", Accept(empty=True)), (1, "whole.json", Accept())]
 
 
 @pytest.mark.parametrize("typed", ["-", " ", ""])
@@ -121,11 +124,12 @@ def test_labels_that_are_still_missing_suspend_it_again(job, run, batch, taken, 
 
 def test_what_was_typed_is_told_once(job, run, batch, monkeypatch, taken):
     """A file with a part of the labels is taken, and then the rest is asked for."""
-    monkeypatch.setattr(awaiting, "import_corrected", lambda *given: taken.append(given) or "a part")
+    part = SimpleNamespace(lines=("a part",))
+    monkeypatch.setattr(awaiting, "take_labels", lambda job, file, accept: taken.append(accept) or part)
     assert_suspends(job, batch)
-    run.typed = Labels(file="part.json")
+    run.typed = Labels(file="part.json", partial=True, accept_unchanged=True)
     assert_suspends(job, batch)
-    assert (len(taken), len(run.asked)) == (1, 2)
+    assert (taken, len(run.asked)) == ([Accept(partial=True, unchanged=True)], 2)
 
 
 def test_a_run_that_begins_anew_asks_anew(job, run, batch, taken):
@@ -158,7 +162,8 @@ def test_one_run_waits_for_a_batch(job, run, batch, path, monkeypatch, state, su
 
 
 def test_what_is_asked_for_names_the_batch_and_the_command(job, tmp_path):
-    waits = Awaiting("coreset, cycle 1", 1, 5, 5, tmp_path / "out" / "batch.json", " --strategy coreset")
+    waits = Awaiting("coreset, cycle 1", 1, 5, 5, tmp_path / "out" / "batch.json",
+                     tmp_path / "batch.html", " --strategy coreset")
     text = described(job, waits)
     assert "**Label 5 images** (coreset, cycle 1)" in text
     assert f"`{tmp_path / 'out'}`" in text
@@ -203,7 +208,7 @@ def server(monkeypatch, path):
 def test_a_run_that_was_suspended_a_moment_ago_is_asked_again(job, server):
     server.answers = ["Run input schema not found.", "Run input schema not found.", None]
     assert resume_awaiting(job) == ["flow run random cycle 1 goes on"]
-    assert server.resumed == [{"file": "-", "accept_empty": False}] * 3
+    assert server.resumed == [Labels(file="-").model_dump()] * 3
 
 
 def test_a_run_that_is_not_resumed_is_said(job, server, path, monkeypatch):
