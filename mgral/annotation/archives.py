@@ -34,9 +34,14 @@ def opened(path: Path) -> Iterator[Path]:
     Raises:
         DataError: an archive that is damaged, encrypted or too large, or holds a path that leads out of it.
     """
-    place = path.resolve()
     try:
-        if _is_archive(place):
+        place = path.resolve()
+        packed = _is_archive(place)
+    except (OSError, ValueError, RuntimeError) as error:  # a link in a circle, a NUL, no permission
+        raise DataError(f"{path}: expected what came back of the batch, got {getattr(error, 'strerror', None) or error}"
+                        "; check the path and its permissions") from error
+    try:
+        if packed:
             with TemporaryDirectory(prefix="mgral-") as folder:
                 place = Path(folder).resolve()
                 _unpack_all(path, place)

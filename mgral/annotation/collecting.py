@@ -22,6 +22,8 @@ from mgral.findings import Findings
 
 ADVICE = "correct it in the annotation tool and export again"
 KNOWN = "COCO, Label Studio's JSON, CVAT for images, Pascal VOC or YOLO"
+OTHER_TASKS = ("captions_", "image_info_", "labels_", "panoptic_", "person_keypoints_", "stuff_")
+"""How COCO's files are called that are written beside `instances_`."""
 
 
 @dataclass
@@ -104,7 +106,9 @@ def _the_format(place: Path, view: Folder, contents: Mapping[str, Any], findings
 def _tell_unread(path: Path, content: Any, others: bool, findings: Findings) -> None:
     """Says what a JSON file is that is not read: labels must not be lost without a word."""
     what = foreign(content)
-    if kind_of(content):
+    if path.name.startswith(OTHER_TASKS):
+        findings.note(f"{path}: not read, as instances are beside it", "other task")
+    elif kind_of(content):
         findings.problem(f"{path}: expected one set of COCO files, got this one beside others; give the file that "
                          "people corrected", "beside")
     elif what is not None and others:

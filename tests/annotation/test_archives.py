@@ -107,6 +107,12 @@ def test_bombs_are_refused(tmp_path, monkeypatch):
         assert os.listdir(place) == ["a.json"]
 
 
+def test_paths_that_cannot_be_opened_are_refused(tmp_path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for path in (tmp_path / "circle", tmp_path / "a\0b.json"):
+        assert "expected what came back of the batch" in refusal(path)
+
+
 def test_names_of_macs_and_of_other_zip_tools(tmp_path, dataset):
     """Macs write UTF-8 and do not say so."""
     xml = (came_back("voc", tmp_path, dataset, IDS, {}) / "Annotations" / "ä.xml").read_text()

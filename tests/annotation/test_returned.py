@@ -142,6 +142,9 @@ def test_two_formats_in_a_folder_are_refused(dataset, tmp_path):
 
 def test_another_coco_file_beside_those_that_are_read_is_refused(dataset, tmp_path):
     folder = came_back("cvat-coco", tmp_path / "out", dataset, IDS, FOUND)
+    (folder / "annotations" / "labels_default.json").write_text(json.dumps({"images": [], "annotations": [],
+                                                                            "categories": []}))
+    assert noted(read_returned(folder, dataset, IDS), "labels_default.json: not read, as instances are beside it")
     came_back("coco", folder, dataset, IDS, FOUND)
     line, = refusals(folder, dataset)
     assert "preannotations.json: expected one set of COCO files, got this one beside others" in line
