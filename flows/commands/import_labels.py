@@ -73,7 +73,7 @@ def take(job: Job, options: Namespace, file: Path) -> None:
     if imported.left:
         images = "1 image is" if imported.left == 1 else f"{imported.left} images are"
         print(f"  {images} still waited for")
-    said = _resumed(job)
+    said = [] if imported.left else _resumed(job)
     print("\n".join(f"  {line}" for line in said or [f"next: {after}"]))
 
 

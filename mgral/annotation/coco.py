@@ -87,15 +87,6 @@ def _detections(rows: Sequence[tuple[list[float], float, int]]) -> Detections:
                       np.array([row[1] for row in rows], np.float32), np.array([row[2] for row in rows], np.int64))
 
 
-def names_of_classes(path: Path) -> list[str]:
-    """The names of a file's categories, in the order of their ids; empty for a file that is not COCO."""
-    try:
-        categories = read_json(path)["categories"]
-        return [entry["name"] for entry in sorted(categories, key=lambda entry: entry["id"])]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []
-
-
 def import_annotations(path: Path, dataset: Dataset, ids: Sequence[ImageId]) -> dict[ImageId, Boxes]:
     """The same as `read_annotations`, without the notes."""
     return read_annotations(path, dataset, ids)[0]

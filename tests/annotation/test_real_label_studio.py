@@ -1,18 +1,14 @@
-"""`mgral push` and `mgral pull` with a real Label Studio: started here, on 127.0.0.1, with an empty database."""
+"""`mgral push` and `mgral pull` with a real Label Studio."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 
@@ -20,72 +16,19 @@ from mgral.annotation.label_studio_server import Addressed, Served, Server, Uplo
 from mgral.errors import StateError
 from mgral.params import read_config
 from mgral.study.label_studio import Place, place_of
-from tasks.label_studio import Pulled, pull_batch, push_batch
+from tasks.label_studio import pull_batch, push_batch
 from tasks.opened import Job
 from tests.conftest import ROOT
-from tests.flows.conftest import free_port
+from tests.real_label_studio import LEGACY, PROGRAM, Studio, running
 from tests.waiting import STRATEGY, Waiting, classes_of
-
-PROGRAM = Path(os.environ.get("MGRAL_LABEL_STUDIO", ROOT / ".label-studio" / "bin" / "label-studio"))
-LEGACY = "0123456789abcdef0123456789abcdef01234567"
-PATIENCE = 180
-"""Seconds that its first start may take."""
 
 pytestmark = pytest.mark.skipif(not PROGRAM.exists(), reason="no Label Studio: type `make label-studio`")
 
 
-@dataclass(frozen=True)
-class Studio:
-    """Its address, the folder whose pictures it may show, and its user's personal access token."""
-
-    url: str
-    root: Path
-    token: str
-    client: httpx.Client
-
-    def tasks(self, place: Pulled | int) -> dict[str, dict]:
-        """Tasks with all that belongs to them, by the path of their image; none is there twice."""
-        number = place if isinstance(place, int) else int(place.page.rpartition("/")[2])
-        listed = self.client.get("/api/tasks/", params={"project": number, "fields": "all", "page_size": 1000}).json()
-        assert len({task["data"]["path"] for task in listed["tasks"]}) == len(listed["tasks"]) == listed["total"]
-        return {task["data"]["path"]: task for task in listed["tasks"]}
-
-    def annotate(self, task: dict, what: str = "annotations/", **more) -> None:
-        self.client.post(f"/api/tasks/{task['id']}/{what}", json={"lead_time": 9.5, **more}).raise_for_status()
-
-
 @pytest.fixture(scope="module")
 def studio(tmp_path_factory) -> Iterator[Studio]:
-    home, port = tmp_path_factory.mktemp("studio"), free_port()
-    (home / "pictures").mkdir()
-    environment = os.environ | {
-        "LABEL_STUDIO_BASE_DATA_DIR": str(home / "data"), "COLLECT_ANALYTICS": "false", "SENTRY_DSN": "",
-        "FRONTEND_SENTRY_DSN": "", "LATEST_VERSION_CHECK": "false", "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
-        "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(home / "pictures")}
-    environment.pop("PYTHONPATH", None)
-    command = [str(PROGRAM), "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port), "--username",
-               "me@example.com", "--password", "Secret-123", "--user-token", LEGACY, "--enable-legacy-api-token"]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log, start_new_session=True)
-    try:
-        url = f"http://127.0.0.1:{port}"
-        wait_for(url, process, home / "log")
-        with httpx.Client(base_url=url, headers={"Authorization": f"Token {LEGACY}"}, timeout=60) as client:
-            yield Studio(url, home / "pictures", client.post("/api/token/").json()["token"], client)
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
-
-
-def wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
-    for _ in range(PATIENCE):
-        try:
-            if httpx.get(f"{url}/health", timeout=2).is_success:
-                return
-        except httpx.HTTPError:
-            assert process.poll() is None, log.read_text()[-2000:]
-        time.sleep(1)
-    raise AssertionError(log.read_text()[-2000:])
+    with running(tmp_path_factory.mktemp("studio")) as started:
+        yield started
 
 
 def job_of(waiting: Waiting) -> Job:

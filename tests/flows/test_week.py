@@ -16,6 +16,7 @@ import yaml
 
 from tests.conftest import ROOT
 from tests.flows.test_people import shorten
+from tests.real_label_studio import PROGRAM, running
 from tests.team import SECONDS, Team
 
 GIT = {f"GIT_{who}_{what}": "team@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
@@ -31,14 +32,14 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, status: int = 0) -> str:
-        ended = subprocess.run(command, cwd=self.folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=600,
-                               check=False)
+    def run(self, *command: str, status: int = 0, **more: str) -> str:
+        ended = subprocess.run(command, cwd=self.folder, env=ENVIRONMENT | more, capture_output=True, text=True,
+                               timeout=600, check=False)
         assert ended.returncode == status, ended.stdout + ended.stderr
         return ended.stdout + ended.stderr
 
-    def mgral(self, *words: str, status: int = 0) -> str:
-        return self.run(sys.executable, "-m", "flows.cli", *words, status=status)
+    def mgral(self, *words: str, status: int = 0, **more: str) -> str:
+        return self.run(sys.executable, "-m", "flows.cli", *words, status=status, **more)
 
     def dvc(self, *words: str, status: int = 0) -> str:
         return self.run(sys.executable, "-m", "dvc", *words, status=status)
@@ -128,9 +129,7 @@ def test_the_first_weeks_of_a_team(tmp_path):
     assert "WAITING for annotations of 6 images (balanced_entropy, cycle 1)" in project.mgral("run")
     assert "cycle 1: WAITING for annotations of 6 images" in project.status()
 
-    project.mgral("export", "--to", "label-studio")
-    out = tmp_path / "runs/s/seed-0/export/balanced_entropy-1-label-studio"
-    back = str(team.in_label_studio(out / "tasks.json", tmp_path / "export.json"))
+    back = through_label_studio(team, project, tmp_path)
     chosen = (project.batch(1) / "batch.json").read_bytes()
     project.killed("run", after=4)
     project.killed("import", back, after=2)
@@ -158,6 +157,24 @@ def test_the_first_weeks_of_a_team(tmp_path):
 
     corrected_by(team, project, tmp_path)
     on_a_clone(team, project, tmp_path)
+
+
+def through_label_studio(team: Team, project: Project, folder: Path) -> str:
+    """The batch to Label Studio and, labelled, back: to a real one where it is installed, else by its files."""
+    project.mgral("export", "--to", "label-studio")
+    tasks = folder / "runs/s/seed-0/export/balanced_entropy-1-label-studio/tasks.json"
+    if not PROGRAM.exists():
+        return str(team.in_label_studio(tasks, folder / "export.json"))
+    with running(folder.parent / "studio") as studio:
+        key = {"LABEL_STUDIO_API_KEY": studio.token}
+        assert "6 sent" in project.mgral("push", "--label-studio", studio.url, **key)
+        place = json.loads((project.batch(1) / "label-studio.json").read_text())["project"]
+        for task in studio.tasks(place).values():
+            boxes = enumerate(team.boxes[Path(task["data"]["path"]).name])
+            studio.annotate(task, result=[team.region(number, *box) for number, box in boxes], lead_time=SECONDS)
+        assert "6 of 6 finished" in project.mgral("pull", **key)
+    project.mgral("import", "--undo")
+    return str(folder / "runs/s/seed-0/pulled/balanced_entropy-1.json")
 
 
 def corrected_by(team: Team, project: Project, folder: Path) -> None:
