@@ -90,7 +90,7 @@ class _Search:
             interval=max(1, setup.search.iterations // (cap + 1)), risk_aversion=setup.search.risk_aversion,
             state=before.get("reward"))
         agent = Agent(view.inspection.of(self.pool).embedding, setup.search.agent, setup.detectors.device)
-        self.search = agent.search(self.objective, self.pool, budget, setup.seed("search", setup.provenance.snapshot),
+        self.search = agent.search(self.objective, self.pool, budget, setup.seed("search", len(setup.labelled)),
                                    before.get("search"))
 
     def run(self, heuristic: Batch) -> SearchOutcome:

@@ -46,7 +46,8 @@ class Setup:
     test: Mapping[ImageId, Boxes] | None = None
 
     def seed(self, *purpose: str | int) -> int:
-        """A seed of its own for each purpose."""
+        """A seed of its own for each purpose; by no hash of names or boxes, for in another layout the same pictures are
+        to be chosen alike."""
         return derived_seed(self.provenance.seed, *purpose)
 
     def runner(self, inspection: Inspection, pool: Sequence[ImageId]) -> ExperimentRunner:

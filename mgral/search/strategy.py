@@ -60,7 +60,7 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
     represent = Representation(config.representation, view.inspection, pool, view.labelled, setup.budget,
                                setup.seed("representation"))
     batches = design_batches(config.design, config.records, view.inspection, pool, view.labelled, setup.budget,
-                             setup.seed("design", setup.provenance.snapshot))
+                             setup.seed("design", len(setup.labelled)))
     stops = [measured_at(runner.setup.config.steps, config.measurements)[rung - 1] for rung in config.rungs]
     records = yield from fill(runner, batches, config.reward, config.repeats, stops)
     if len({record.image_ids for record in records}) < FEWEST:
@@ -117,7 +117,7 @@ def _true_rank(setup: Setup, view: PoolView, pool: Batch, represent: Representat
     """Rank correlation of the estimate with what true labels bring, on batches that are no records."""
     count = setup.true_gains
     designed = design_batches("spread", 2 * count + len(measured), view.inspection, pool, view.labelled, setup.budget,
-                              setup.seed("true gains", setup.provenance.snapshot))
+                              setup.seed("true gains", len(setup.labelled)))
     batches = [batch for batch in dict.fromkeys(designed) if batch not in measured][:count]
     gains = yield from _gains(setup.true_runner(), batches)
     estimates = estimator.predict(represent(batches)).value

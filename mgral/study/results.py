@@ -165,7 +165,7 @@ class Awaiting:
         boxes = "with the detector's boxes" if self.cycle else "without boxes"
         this = f"{given}{self.options} --cycle {self.cycle}"
         return "\n".join([
-            f"WAITING for annotations of {some}{self.images} images ({self.label}).",
+            f"WAITING for annotations of {some}{self.images} image{'s' if self.images > 1 else ''} ({self.label}).",
             *([f"  so far: {self.so_far}"] if self.so_far else []),
             f"  look: {self.pictures}",
             f"  for annotators: {self.batch} (COCO, {boxes}); for other tools: mgral export{this} --to FORMAT, or "

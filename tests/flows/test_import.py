@@ -192,7 +192,7 @@ def test_a_budget_in_boxes(tmp_path, mgral):
     mgral("init", "data")
     shorten(strategies=["balanced_entropy"], budget=8, budget_boxes=1)
     said, status = mgral("run")
-    assert (status, "WAITING for annotations of 1 images" in said) == (0, True)
+    assert (status, "WAITING for annotations of 1 image (" in said) == (0, True)
     shorten(strategies=["balanced_entropy"], budget=8, budget_boxes=10_000, name="rich")
     assert "WAITING for annotations of 8 images" in mgral("run")[0]
     del people
