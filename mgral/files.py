@@ -7,10 +7,15 @@ import json
 import os
 import shutil
 import stat
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
+
+LEFT = 600.0
+"""Seconds after which nobody writes a temporary file any more."""
 
 
 @contextmanager
@@ -21,6 +26,7 @@ def writing(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    _sweep(path)
     try:
         yield temporary
         with temporary.open("rb+") as file:
@@ -28,6 +34,14 @@ def writing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Removes what killed processes left of a file that is written again; who writes still has touched it lately."""
+    for left in path.parent.glob(f".{escape(path.name)}.*.part"):
+        with suppress(OSError):  # gone, or a folder
+            if time.time() - left.stat().st_mtime > LEFT:
+                left.unlink()
 
 
 @contextmanager

@@ -11,8 +11,9 @@ from mgral.errors import DataError, StateError
 from mgral.files import write_json
 from mgral.study.alone import alone
 from mgral.study.batches import batch_files, hand_out
-from mgral.study.label_studio import Place, Standing, batch_to_send, mark_of, place_of, pulled, standing
+from mgral.study.label_studio import Standing, batch_to_send, mark_of, pulled, standing
 from mgral.study.preparation import describe
+from mgral.study.sent import Place, place_of
 from tasks.job import Job
 
 

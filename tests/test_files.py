@@ -1,8 +1,10 @@
 import hashlib
+import os
+import time
 
 import pytest
 
-from mgral.files import canonical_json, md5, read_json, sha256, write_json, writing
+from mgral.files import LEFT, canonical_json, md5, read_json, sha256, write_json, writing
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -19,6 +21,16 @@ def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
         fail()
     assert path.read_text() == "old"
     assert [file.name for file in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path):
+    old, young, others = (tmp_path / name for name in (".a.json.7.part", ".a.json.8.part", ".ab.json.7.part"))
+    for left in (old, young, others):
+        left.write_text("half")
+        os.utime(left, (time.time() - LEFT - 5,) * 2)
+    os.utime(young)
+    write_json(tmp_path / "a.json", 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([young.name, others.name, "a.json"])
 
 
 def test_json_has_one_form_whatever_the_order(tmp_path):

@@ -31,16 +31,17 @@ def _study(options: Namespace, config):
     from mgral.study.status import standing
     from mgral.study.workspace import Workspace, options_of
 
-    study, standings, found = config.study, [], {}
+    study, standings, spaces, found = config.study, [], [], []
     yield f"study {study.name} ({options.params}): {study.cycles} cycles of {study.budget} images"
     for seed in study.seeds:
         for strategy in study.strategies:
             space = Workspace(options.workdir, study.name, seed)
             at = standing(space, strategy, study.cycles)
             standings.append(at)
-            found[strategy, seed] = options_of(study, strategy, seed)
+            spaces.append(space)
+            found.append(options_of(study, strategy, seed))
             yield from in_words(space, at)
-    yield f"next: {next_step(standings, found, as_given(options))}"
+    yield f"next: {next_step(standings, spaces, found, as_given(options))}"
 
 
 def _studies(workdir: Path) -> set[str]:

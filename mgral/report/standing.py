@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mgral.report.foretold import foretold
+from mgral.study.sent import page_of
 from mgral.study.status import CHOSEN, DONE, LABELLED, WAITING, CycleStatus, Standing
+from mgral.study.waiting import waiting_runs
 from mgral.study.workspace import Workspace
 
 
@@ -18,15 +20,18 @@ def in_words(workspace: Workspace, standing: Standing) -> Iterator[str]:
         yield f"  the last detector: mAP {standing.ended:.3f}"
 
 
-def next_step(standings: list[Standing], options: dict[tuple[str, int], str], given: str = "") -> str:
-    """What to type next, for all strategies and seeds of a study."""
+def next_step(standings: list[Standing], workspaces: list[Workspace], options: list[str], given: str = "") -> str:
+    """What to type next, for all strategies and seeds of a study; `options` are what a command needs to find each."""
     waiting = [(standing, cycle) for standing in standings if (cycle := standing.waiting) is not None]
     going = [standing for standing in standings if standing.waiting is None and standing.ended is None]
     if going or not waiting:
         finished = all(standing.ended is not None and not _outdated(standing) for standing in standings)
-        return "nothing: the study is finished; its report is under runs/" if finished else f"mgral run{given}"
+        return f"nothing: the study is finished, {workspaces[0].report}" if finished else f"mgral run{given}"
     standing, cycle = waiting[0]
-    return f"mgral import{given}{options[standing.strategy, standing.seed]} --cycle {cycle.cycle} FILE"
+    row = standings.index(standing)
+    this = f"{given}{options[row]} --cycle {cycle.cycle}"
+    sent = page_of(workspaces[row], standing.strategy, cycle.cycle) is not None
+    return f"mgral pull{this}" if sent else f"mgral import{this} FILE"
 
 
 def _so_far(standing: Standing) -> str:
@@ -45,6 +50,7 @@ def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iter
         some = f"{cycle.left} of {images}" if cycle.left < cycle.images else images
         folder = workspace.batch(standing.strategy, cycle.cycle)
         yield f"{name}: WAITING for annotations of {some}; {folder}"
+        yield from (f"  {line}" for line in _where(workspace, standing.strategy, cycle.cycle))
     elif cycle.state == LABELLED:
         yield f"{name}: its {images} are labelled; `mgral run` goes on"
     elif cycle.state == CHOSEN:
@@ -57,6 +63,14 @@ def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iter
         yield from (f"  {line}" for line in _labels(cycle))
     if said := foretold(cycle.result and cycle.result.search, cycle.gain):
         yield f"  {said}"
+
+
+def _where(workspace: Workspace, strategy: str, cycle: int) -> Iterator[str]:
+    """Where else people see the batch, and what goes on by itself when they are done."""
+    if page := page_of(workspace, strategy, cycle):
+        yield f"in Label Studio: {page}"
+    for _, run in waiting_runs(workspace, strategy, cycle):
+        yield f"Prefect's flow run {run.name} goes on then: {run.page}"
 
 
 def _reached(cycle: CycleStatus) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,39 +12,12 @@ from mgral.annotation.label_studio_server import Batch
 from mgral.annotation.preannotations.writing import NO_CLASS
 from mgral.config import folder_name
 from mgral.data.dataset import Dataset, ImageId
-from mgral.data.formats.reading import shown
-from mgral.errors import StateError
-from mgral.files import canonical_json, read_json, sha256, write_json
+from mgral.files import canonical_json, sha256
 from mgral.study.batches import batch_files
 from mgral.study.workspace import Workspace
 
 WAITING, BEGUN, SKIPPED, FINISHED = 1, 2, 3, 4
 """States of an image's task, the further the higher; 0 is none."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A project of a server. It lies beside the batch, for colleagues who pull; there is no secret in it."""
-
-    url: str
-    project: int
-
-    def write(self, path: Path) -> None:
-        write_json(path, asdict(self))
-
-    @classmethod
-    def read(cls, path: Path) -> Place:
-        """Raises StateError for a damaged file."""
-        try:
-            values = read_json(path)
-            place = cls(**values)
-            if isinstance(place.url, str) and type(place.project) is int:
-                return place
-            got = shown(values)
-        except (OSError, ValueError, TypeError) as error:
-            got = str(error)
-        raise StateError(f"{path}: expected where the batch was sent, as `mgral push` wrote it, got {got}; restore the "
-                         "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +37,6 @@ class Standing:
             (self.skipped, "skipped"), (self.begun, "begun and not submitted"),
             (self.gone, "without a task: push again to send them"), (self.strange, "tasks of other images")) if count]
         return f"{self.finished} of {self.images} finished" + (f" ({', '.join(more)})" if more else "")
-
-
-def place_of(workspace: Workspace, strategy: str, cycle: int) -> Path:
-    return workspace.batch(strategy, cycle) / "label-studio.json"
 
 
 def pulled(workspace: Workspace, strategy: str, cycle: int) -> Path:

@@ -15,7 +15,7 @@ import pytest
 from mgral.annotation.label_studio_server import Addressed, Served, Server, Uploaded
 from mgral.errors import StateError
 from mgral.params import read_config
-from mgral.study.label_studio import Place, place_of
+from mgral.study.sent import Place, place_of
 from tasks.label_studio import pull_batch, push_batch
 from tasks.opened import Job
 from tests.conftest import ROOT
