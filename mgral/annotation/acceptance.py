@@ -43,7 +43,8 @@ def _absent(path: Path, returned: Returned, partial: bool) -> list[str]:
     absent, count = (*returned.missing, *returned.unfinished), len(returned.boxes)
     if not absent or (partial and count):
         return []
-    parts = [f"{len(returned.missing)} are not in it"] if returned.missing else []
+    parts = [f"{len(returned.missing)} {'is' if len(returned.missing) == 1 else 'are'} not in it"
+             ] if returned.missing else []
     parts += [f"{len(returned.unfinished)} nobody has finished"] if returned.unfinished else []
     first = f"{', '.join(absent[:NAMED])}{', …' if len(absent) > NAMED else ''}"
     advice = "take what is there: --partial" if count else "export again when some are labelled"

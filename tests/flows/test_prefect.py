@@ -160,7 +160,7 @@ def test_flow_runs_are_suspended_until_people_have_labelled(services, ask, asked
     refused = ask(lambda client: client.resume_flow_run(run.id))
     assert "'file' is a required property" in refused.details.reason
     ask(lambda client: client.resume_flow_run(run.id, {"file": str(tmp_path / "short.json")}))
-    until(*suspended, told=f"{tmp_path / 'short.json'}: expected an entry for 'photos/")
+    until(*suspended, told=f"{tmp_path / 'short.json'}: expected labels of all 5 images of the batch, got 4: 1 is not")
     assert not (cycle / "snapshot.json").exists()
 
     restart_worker(services.root)
