@@ -50,8 +50,8 @@ def test_an_unknown_setting_without_a_near_match_lists_what_there_is(tmp_path):
     ("strategies: []", "expected each of the strategies once and at least one, got []"),
     ("seeds: [1, 0, 1]", "expected each of the seeds once and at least one, got [1, 0, 1]"),
     ("strategies: [../up, '', prepared, a b]", "expected names of strategies of at most 100 letters, digits, _ and -, "
-                                               "other than scenes, prepared, seconds, first, waiting, pulled, export, got "
-                                               "'../up', '', 'prepared', 'a b'")])
+                                               "other than scenes, prepared, seconds, first, waiting, pulled, export, "
+                                               "got '../up', '', 'prepared', 'a b'")])
 def test_a_study_has_each_strategy_and_seed_once(tmp_path, study, fault):
     with pytest.raises(ConfigError, match=re.escape(f"params.yaml:1: study: {fault}") + "$"):
         read_config(write(tmp_path, f"study: {{{study}}}\n"))
