@@ -19,7 +19,7 @@ TRAINED = ("method", "steps", "lr", "labelled_per_step", "unlabelled_per_step")
 
 def study_run(job: Job, tracker: Tracker) -> Run:
     """The MLflow run of this study, strategy and seed; other settings make another run, told apart by its name."""
-    key = sha256(job.config.study.name, job.strategy, str(job.seed), job.config.model_dump_json(), str(job.data))
+    key = _study_key(job)
     return tracker.run(key, f"{job.config.study.name} · {job.label} · {key[:4]}", params=params_of(job),
                        tags=tags_of(job, "study"),
                        note="mAP and AP50 on the test split; the step is the number of labelled images.")
@@ -30,8 +30,27 @@ def cycle_run(job: Job, tracker: Tracker, snapshot: str, seconds: float = 0.0) -
     begun now has taken so many `seconds` already."""
     parent = study_run(job, tracker).run_id
     params = {**params_of(job), "cycle": job.cycle, "snapshot": snapshot}
-    return tracker.run(sha256(parent, str(job.cycle), snapshot), f"cycle {job.cycle} · {job.label}", parent, params,
+    return tracker.run(_cycle_key(job, parent, snapshot), f"cycle {job.cycle} · {job.label}", parent, params,
                        tags_of(job, "cycle") | {"mgral.snapshot": snapshot}, seconds=seconds)
+
+
+def known_study_run(job: Job, tracker: Tracker) -> Run | None:
+    """The same, if it was begun before; none is begun, nor gone on with."""
+    return tracker.find(_study_key(job))
+
+
+def known_cycle_run(job: Job, tracker: Tracker, snapshot: str) -> Run | None:
+    """The same of a cycle's run."""
+    study = known_study_run(job, tracker)
+    return study and tracker.find(_cycle_key(job, study.run_id, snapshot))
+
+
+def _study_key(job: Job) -> str:
+    return sha256(job.config.study.name, job.strategy, str(job.seed), job.config.model_dump_json(), str(job.data))
+
+
+def _cycle_key(job: Job, parent: str, snapshot: str) -> str:
+    return sha256(parent, str(job.cycle), snapshot)
 
 
 def open_tracker(job: Job) -> Tracker:

@@ -9,7 +9,7 @@ from mgral.files import md5
 from mgral.study.labels import in_force
 from mgral.study.results import CycleResult, StrategyResult
 from tasks.job import Job
-from tasks.runs import cycle_run, open_tracker, study_run
+from tasks.runs import cycle_run, known_cycle_run, known_study_run, open_tracker, study_run
 from tasks.tracking import Run
 
 
@@ -35,7 +35,9 @@ def record_labels(job: Job) -> None:
     path = job.workspace.cycle(job.strategy, job.cycle) / "result.json"
     if path.exists():
         result = CycleResult.read(path)
-        _track_labels(job, cycle_run(job, open_tracker(job), result.trained_on), result)
+        run = known_cycle_run(job, open_tracker(job), result.trained_on)
+        if run is not None:
+            _track_labels(job, run, result)
         mark_outdated(job)
 
 
@@ -48,7 +50,9 @@ def mark_outdated(job: Job) -> None:
     def wanted(tags: Mapping[str, str]) -> str | None:
         return None if tags.get("mgral.snapshot") in known else "its detector learned from labels corrected since"
 
-    tracker.mark(study_run(job, tracker).run_id, "mgral.outdated", wanted)
+    study = known_study_run(job, tracker)
+    if study is not None:
+        tracker.mark(study.run_id, "mgral.outdated", wanted)
 
 
 def _track_labels(job: Job, run: Run, result: CycleResult) -> None:
@@ -71,8 +75,9 @@ def _track_gain(job: Job, reached: float) -> None:
     path = before.workspace.cycle(job.strategy, before.cycle) / "result.json"
     if before.cycle and path.exists():
         result = CycleResult.read(path)
-        run = cycle_run(before, open_tracker(job), result.trained_on)
-        run.correct({"gain/map": reached - result.map}, step=result.labelled)
+        run = known_cycle_run(before, open_tracker(job), result.trained_on)
+        if run is not None:
+            run.correct({"gain/map": reached - result.map}, step=result.labelled)
 
 
 def _search_figures(result: CycleResult) -> dict[str, float | None]:

@@ -197,7 +197,7 @@ class Tracker:
 
         `seconds` is how long its work has taken already, where it is written afterwards.
         """
-        found = self._client.search_runs([self.experiment], f"tags.`mgral.key` = '{key}'", max_results=1)
+        found = self._with_key(key)
         if found:
             run = self._found(found[0])
         else:  # with its key from the first moment, or a process killed here would leave a run that nobody finds
@@ -211,6 +211,14 @@ class Tracker:
         if missing:
             self._client.log_batch(run.run_id, params=[Param(k, v) for k, v in missing.items()])
         return run
+
+    def find(self, key: str) -> Run | None:
+        """The run with this key as it is, if there is one."""
+        found = self._with_key(key)
+        return Run(self._client, found[0].info.run_id, True) if found else None
+
+    def _with_key(self, key: str) -> list[Stored]:
+        return self._client.search_runs([self.experiment], f"tags.`mgral.key` = '{key}'", max_results=1)
 
     def mark(self, parent: str, tag: str, wanted: Callable[[Mapping[str, str]], str | None]) -> None:
         """Sets a tag of each run below another, or takes it away: `wanted` gives its value from the run's tags."""

@@ -209,3 +209,44 @@ def test_a_database_of_another_mlflow_or_a_damaged_one_ends_in_one_line(folder, 
 def _schema_of(path, revision):
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE alembic_version SET version_num = ?", (revision,))
+
+
+def test_a_finished_run_is_corrected_where_something_differs(tracker, tmp_path):
+    run = tracker.run("key-20", "finished")
+    run.metrics({"map": 0.5}, step=40)
+    run.finish()
+    run.correct({"map": 0.5, "ap50": None}, step=40)
+    run.correct({"map": 0.25}, step=40)
+    run.correct({"map": 0.25, "ap/traffic light (red)": 0.1}, step=40)
+    history = mlflow.MlflowClient(tracker.uri).get_metric_history(run.run_id, "map")
+    assert sorted(point.value for point in history) == [0.25, 0.5], "what is the same is not written again"
+    assert stored(tracker, run).data.metrics["map"] == 0.25
+    (tmp_path / "a.txt").write_text("a")
+    run.artifact(tmp_path / "a.txt", anew=True)
+    run.tag("mgral.import", "2", anew=True)
+    assert [file.path for file in mlflow.MlflowClient(tracker.uri).list_artifacts(run.run_id)] == ["a.txt"]
+    assert (run.has("mgral.import", "2"), run.has("mgral.import", "1"), run.has("mgral.other", "1")) == (
+        True, False, False)
+    assert stored(tracker, run).info.status == "FINISHED"
+
+
+def test_a_run_is_found_as_it_is_or_not_at_all(tracker):
+    assert tracker.find("key-21") is None
+    open_run = tracker.run("key-21", "goes on")
+    found = tracker.find("key-21")
+    found.metrics({"map": 1.0})
+    assert (found.run_id, stored(tracker, found).info.status, stored(tracker, found).data.metrics) == (
+        open_run.run_id, "RUNNING", {})
+    open_run.finish()
+
+
+def test_runs_below_another_are_marked_and_the_mark_taken_away(tracker):
+    parent = tracker.run("key-22", "study")
+    children = {name: tracker.run(f"key-22-{name}", name, parent.run_id, tags={"mgral.snapshot": name})
+                for name in ("old", "new")}
+    for outdated in ("old", "new", "none"):
+        tracker.mark(parent.run_id, "mgral.outdated", lambda tags, outdated=outdated: "yes" if tags[
+            "mgral.snapshot"] == outdated else None)
+        assert {name for name, run in children.items() if run.has("mgral.outdated", "yes")} == {outdated} - {"none"}
+    for run in (*children.values(), parent):
+        run.finish()
