@@ -58,8 +58,10 @@ def next_step(kind: str, files: Sequence[Path], images: Path, listed: str) -> st
     `listed` says which of its images the batch has."""
     names = {path.name: path for path in files}
     if kind == "label-studio":
-        return (f"serve {images.resolve()} as Label Studio's local files (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true"
-                ", LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT), paste label_config.xml, import tasks.json")
+        shown = images.resolve()
+        return (f"let Label Studio serve local files of {shown.parent} (LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED=true, "
+                f"LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT), add {shown} to the project as a local storage, paste "
+                "label_config.xml, import tasks.json")
     if kind.startswith("cvat"):
         form = "CVAT 1.1" if kind == "cvat" else "COCO 1.0"
         return f"make a CVAT task of {listed}, then upload {', '.join(names)} as annotations ({form})"

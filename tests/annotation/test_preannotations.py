@@ -39,8 +39,8 @@ DETECTIONS = {NAMES[0]: found(((1, 2, 11.5, 12), 0.87654, 1), ((-3, 3, 20, 20), 
 def test_label_studio_regions_say_all_that_it_wants(dataset, tmp_path):
     tasks, config = write_preannotations("label-studio", tmp_path / "out", dataset, NAMES, DETECTIONS, INFO)
     first, second = json.loads(tasks.read_text())
-    assert first["data"] == {"image": "/data/local-files/?d=cam%20%3C1%3E/%C3%A4%20%26%20b.jpg", "path": NAMES[0],
-                             "rank": 1}
+    address = f"/data/local-files/?d={dataset.root.resolve().name}/cam%20%3C1%3E/%C3%A4%20%26%20b.jpg"
+    assert first["data"] == {"image": address, "path": NAMES[0], "rank": 1}
     assert second["predictions"] == []
     prediction, = first["predictions"]
     assert (prediction["model_version"], prediction["score"]) == ("random 0", 0.8765)

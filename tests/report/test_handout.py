@@ -48,6 +48,6 @@ def test_where_labels_are_known_nothing_is_asked(tmp_path, toy):
 def test_each_format_has_its_next_step(tmp_path, kind):
     file = tmp_path / "of_the_batch.xml"
     said = next_step(kind, [file], tmp_path, "the images in images.csv")
-    assert "Label Studio's local files" in said if kind == "label-studio" else "of_the_batch.xml" in said
+    assert f"serve local files of {tmp_path.parent}" in said if kind == "label-studio" else "of_the_batch.xml" in said
     assert in_words(tmp_path / "voc") == f"{tmp_path / 'voc'}: images and XML files"
     assert in_words(file) == f"{file}: for annotators"

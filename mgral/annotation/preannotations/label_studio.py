@@ -1,7 +1,7 @@
 """Label Studio: tasks with one prediction each, boxes in percent, and the labelling interface that fits them.
 
-An image's address is that of Label Studio's local files below the folder of images; its path stands beside it, so that
-what comes back can be matched by it.
+An image's address is that of Label Studio's local files below the parent of the folder of images, for it shows nothing
+that lies in its root itself; the image's path stands beside it, so that what comes back can be matched by it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ LOCAL_FILES = "/data/local-files/?d="
 def write_label_studio(folder: Path, dataset: Dataset, ids: Sequence[ImageId],
                        detections: Mapping[ImageId, Detections], info: Mapping[str, Any]) -> tuple[Path, Path]:
     """Writes tasks.json, to import, and label_config.xml, to paste as the labelling interface."""
-    local = {image_id: LOCAL_FILES + quote(dataset.images[image_id].file_name) for image_id in ids}
+    folder_name = dataset.root.resolve().name
+    local = {image_id: LOCAL_FILES + quote(f"{folder_name}/{dataset.images[image_id].file_name}") for image_id in ids}
     write_json(folder / "tasks.json", tasks_of(dataset, ids, detections, info, local))
     with writing(folder / "label_config.xml") as temporary:
         temporary.write_text(label_config(dataset.classes), encoding="utf-8")
