@@ -17,7 +17,7 @@ demo: setup
 test: setup
 	lint-imports
 	ruff check .
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 setup: .venv/ready
 

@@ -71,13 +71,13 @@ def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         before = ChoiceRecord.read(known)
         before.check(known, by)
         since = "" if before.by[SNAPSHOT] == trained.snapshot else _corrected_since(job, before.choice, known)
-        before.write(path)
+        replace(before, reached=trained.map).write(path)
         _skip_choosing(job)
         current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin})"
                            f"{since}.")
         return Chosen(before.choice, before.table, before.search, _seconds_before(job))
     chosen = _choose(job, trained, inspected)
-    ChoiceRecord(chosen.choice, chosen.table, chosen.search, by).write(path)
+    ChoiceRecord(chosen.choice, chosen.table, chosen.search, by, trained.map).write(path)
     return chosen
 
 

@@ -117,7 +117,7 @@ def _as_import(file: Path, returned: Returned, changes: Changes) -> Import:
 def _taken(returned: Returned, images: int) -> str:
     boxes = sum(map(len, returned.boxes.values()))
     empty = sum(not len(found) for found in returned.boxes.values())
-    without = f", {empty} images without a box" if empty else ""
+    without = f", {empty} image{'s' if empty > 1 else ''} without a box" if empty else ""
     return f"{len(returned.boxes)} of {images} images labelled ({NAMES[returned.format]}): {boxes} boxes{without}"
 
 

@@ -49,7 +49,7 @@ def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iter
     if cycle.state == WAITING:
         some = f"{cycle.left} of {images}" if cycle.left < cycle.images else images
         folder = workspace.batch(standing.strategy, cycle.cycle)
-        yield f"{name}: WAITING for annotations of {some}; {folder}"
+        yield f"{name}: WAITING for annotations of {some}{_so_good(cycle)}; {folder}"
         yield from (f"  {line}" for line in _where(workspace, standing.strategy, cycle.cycle))
     elif cycle.state == LABELLED:
         yield f"{name}: its {images} are labelled; `mgral run` goes on"
@@ -61,8 +61,12 @@ def _cycle(workspace: Workspace, standing: Standing, cycle: CycleStatus) -> Iter
         yield "  built on labels that were corrected since: `mgral run` trains its detector anew, the batch stays"
     if cycle.labels is not None:
         yield from (f"  {line}" for line in _labels(cycle))
-    if said := foretold(cycle.result and cycle.result.search, cycle.gain):
+    if said := foretold(cycle.search, cycle.gain):
         yield f"  {said}"
+
+
+def _so_good(cycle: CycleStatus) -> str:
+    return "" if cycle.reached is None else f" (its detector: mAP {cycle.reached:.3f})"
 
 
 def _where(workspace: Workspace, strategy: str, cycle: int) -> Iterator[str]:

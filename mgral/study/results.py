@@ -91,12 +91,13 @@ class CycleResult:
 @dataclass(frozen=True, slots=True)
 class ChoiceRecord:
     """A batch as it was chosen, kept from then on: `by` are the settings that decide, and as "snapshot" the version
-    of the labelled set that it was chosen on."""
+    of the labelled set that it was chosen on. `reached` is the mAP of the detector that chose it (a fraction)."""
 
     choice: Choice
     table: TableResult | None
     search: SearchResult | None
     by: Mapping[str, Any]
+    reached: float | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -169,7 +170,7 @@ class Awaiting:
             *([f"  so far: {self.so_far}"] if self.so_far else []),
             f"  look: {self.pictures}",
             f"  for annotators: {self.batch} (COCO, {boxes}); for other tools: mgral export{this} --to FORMAT, or "
-            f"mgral push{this}",
+            f"mgral push{this} --label-studio URL",
             f"  next: mgral import{this} FILE"])
 
 

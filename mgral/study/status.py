@@ -11,7 +11,7 @@ from mgral.errors import DataError
 from mgral.files import md5, read_json
 from mgral.study.batches import batch_files
 from mgral.study.labels import LABELS, Import, in_force, names_in
-from mgral.study.results import CycleResult
+from mgral.study.results import ChoiceRecord, CycleResult, SearchResult
 from mgral.study.workspace import Workspace
 
 DONE, WAITING, LABELLED, CHOSEN = "done", "waiting", "labelled", "chosen"
@@ -22,9 +22,9 @@ class CycleStatus:
     """One cycle that has begun; cycle 0 is the first batch.
 
     `state` is "chosen" (nobody was asked yet), "waiting" (for people), "labelled" (but not gone on with) or "done".
-    `images` in the batch, `left` of them without a label of people's. `outdated`: its detector was trained on labels
-    that were corrected since. `gain` is what the next detector gained on the test split (mAP, a fraction), None where
-    there is none yet.
+    `images` in the batch, `left` of them without a label of people's. `reached` is the mAP of its detector on the test
+    split (a fraction), `search` what its search found; `outdated`: that detector was trained on labels that were
+    corrected since. `gain` is what the next detector gained, None where there is none yet.
     """
 
     cycle: int
@@ -33,6 +33,8 @@ class CycleStatus:
     left: int = 0
     labels: Import | None = None
     result: CycleResult | None = None
+    reached: float | None = None
+    search: SearchResult | None = None
     outdated: bool = False
     gain: float | None = None
 
@@ -61,7 +63,7 @@ def standing(workspace: Workspace, strategy: str, planned: int) -> Standing:
     """
     begun = [state for cycle in range(planned + 1) if (state := _status(workspace, strategy, cycle)) is not None]
     ended = _ended(workspace, strategy, planned)
-    reached = {state.cycle: state.result.map for state in begun if state.result and not state.outdated}
+    reached = {state.cycle: state.reached for state in begun if state.reached is not None and not state.outdated}
     reached |= {} if ended is None else {planned + 1: ended}
     cycles = tuple(replace(state, gain=reached[state.cycle + 1] - reached[state.cycle])
                    if {state.cycle, state.cycle + 1} <= reached.keys() else state for state in begun)
@@ -79,10 +81,14 @@ def _status(workspace: Workspace, strategy: str, cycle: int) -> CycleStatus | No
         return CycleStatus(cycle, DONE, len(ids), 0, labels)
     if cycle and path.exists():
         result = _read(path, CycleResult.read)
-        return CycleStatus(cycle, DONE, len(ids), 0, labels, result,
+        return CycleStatus(cycle, DONE, len(ids), 0, labels, result, result.map, result.search,
                            result.trained_on != _version(workspace, strategy, cycle - 1))
-    return CycleStatus(cycle, LABELLED if not left else WAITING if handed_out.exists() else CHOSEN, len(ids), left,
-                       labels)
+    state = LABELLED if not left else WAITING if handed_out.exists() else CHOSEN
+    path = workspace.choice(strategy, cycle)
+    if not cycle or not path.exists():
+        return CycleStatus(cycle, state, len(ids), left, labels)
+    chosen = _read(path, ChoiceRecord.read)
+    return CycleStatus(cycle, state, len(ids), left, labels, None, chosen.reached, chosen.search)
 
 
 def _ended(workspace: Workspace, strategy: str, planned: int) -> float | None:

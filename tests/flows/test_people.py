@@ -55,7 +55,7 @@ def test_a_folder_with_some_labels(tmp_path, mgral):
         r"  so far: 12 labelled images, mAP 0\.\d{3}\n"
         f"  look: {batch(1)}/batch.html\n"
         f"  for annotators: {handed_out(1)}/preannotations.json \\(COCO, with the detector's boxes\\); for other "
-        "tools: mgral export --cycle 1 --to FORMAT, or mgral push --cycle 1\n"
+        "tools: mgral export --cycle 1 --to FORMAT, or mgral push --cycle 1 --label-studio URL\n"
         "  next: mgral import --cycle 1 FILE\n", said)
     chosen = ids(1)
     assert len(set(chosen)) == 5

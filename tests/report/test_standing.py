@@ -107,6 +107,17 @@ def test_what_was_foretold_beside_what_came_of_it(space):
     assert after == f"nothing: the study is finished, {space.report}"
 
 
+def test_a_batch_that_waits_tells_already_what_the_one_before_was_worth(space):
+    chosen(space, 1)
+    done(space, 1, 0.20)
+    chosen(space, 2)
+    ChoiceRecord(Choice(NAMES, "by hand"), None, None, {}, 0.26).write(space.choice("random", 2))
+    lines, _ = said(space)
+    assert lines[2:] == ["    the next detector gained +6.0 mAP points",
+                         "  cycle 2: WAITING for annotations of 2 images (its detector: mAP 0.260); "
+                         f"{space.batch('random', 2)}"]
+
+
 def test_labels_that_were_corrected_since(space):
     chosen(space, 1)
     done(space, 1, 0.2)
