@@ -13,7 +13,6 @@ from mgral.pool.inspection import Inspection
 from mgral.progress import current
 from mgral.report.handout import show_batch
 from mgral.study.batches import hand_out
-from mgral.study.labels import labelled_by_people
 from mgral.study.results import Awaiting, Choice, ChoiceRecord
 from mgral.study.snapshot import Snapshot, labelled, take_snapshot
 from tasks.detector import Inspected
@@ -24,13 +23,10 @@ from tasks.opened import Study, open_study
 
 @dataclass(frozen=True, slots=True)
 class Annotated:
-    """The MD5 of the new snapshot, the seconds that it took, how many images of the batch a person has labelled, and
-    how many others joined because their labels had come meanwhile."""
+    """The MD5 of the new snapshot, and the seconds that it took."""
 
     snapshot: str
     seconds: float
-    corrected: int
-    joined: int = 0
 
 
 @step("export batch")
@@ -69,8 +65,7 @@ def annotate_batch(job: Job, chosen: Sequence[ImageId]) -> Annotated | Awaiting:
     if len(added) > len(chosen) and not path.exists():
         current.get().note(f"{len(added) - len(chosen)} images join whose labels came from elsewhere meanwhile.")
     snapshot = _snapshot(job, study, {image_id: known[image_id] for image_id in sorted(added)})
-    corrected = labelled_by_people(space) & set(chosen)
-    return Annotated(snapshot, time.monotonic() - begun, len(corrected), len(added) - len(chosen))
+    return Annotated(snapshot, time.monotonic() - begun)
 
 
 def _of_other_cycles(job: Job) -> frozenset[ImageId]:

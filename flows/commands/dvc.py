@@ -41,7 +41,7 @@ def _dvc(options: Namespace) -> None:
 
 
 def renew_stages(workdir: Path, params: Path, config: Config) -> None:
-    """Writes the stages anew where labels came or went on which they depend; only those that were up to date."""
+    """Writes the stages anew, if `mgral dvc` made them, where labels came or went on which they depend."""
     from mgral.files import writing
     from mgral.study.plan import dvc_yaml
 

@@ -138,11 +138,6 @@ def names_in(path: Path) -> frozenset[ImageId]:
     return frozenset(entry["file_name"] for entry in _content(path)["images"])
 
 
-def labelled_by_people(workspace: Workspace) -> frozenset[ImageId]:
-    """All images whose boxes came back from people."""
-    return frozenset().union(*map(names_in, labelled_files(workspace)))
-
-
 def with_classes(dataset: Dataset, names: list[str]) -> Dataset:
     """The data set with these classes besides, numbered on."""
     new = [name for name in names if name not in dataset.classes]

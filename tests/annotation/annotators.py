@@ -12,6 +12,7 @@ import numpy as np
 from mgral.annotation.preannotations import write_preannotations
 from mgral.data.dataset import Dataset, ImageInfo
 from mgral.pool.inspection import Detections
+from tests.small_data import save_image
 
 INFO = {"strategy": "random", "seed": 0}
 
@@ -21,6 +22,14 @@ def data_set(root: Path, sizes: dict[str, tuple[int, int]], classes: Sequence[st
     for name in sizes:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"picture")
+    images = {name: ImageInfo(name, name, *size) for name, size in sizes.items()}
+    return Dataset(root, tuple(classes), tuple(range(1, len(classes) + 1)), images, {})
+
+
+def pictures(root: Path, sizes: dict[str, tuple[int, int]], classes: Sequence[str]) -> Dataset:
+    """Images that other libraries can open."""
+    for name, size in sizes.items():
+        save_image(root / name, *size)
     images = {name: ImageInfo(name, name, *size) for name, size in sizes.items()}
     return Dataset(root, tuple(classes), tuple(range(1, len(classes) + 1)), images, {})
 

@@ -14,9 +14,7 @@ import pytest
 
 from mgral.annotation.preannotations import write_preannotations
 from mgral.annotation.returned import read_returned
-from mgral.data.dataset import Dataset, ImageInfo
-from tests.annotation.annotators import INFO, detections
-from tests.small_data import save_image
+from tests.annotation.annotators import INFO, detections, pictures
 
 PYTHON = os.environ.get("MGRAL_DATUMARO")
 SIDE = Path(__file__).with_name("datumaro_side.py")
@@ -30,10 +28,7 @@ pytestmark = pytest.mark.skipif(not PYTHON, reason="MGRAL_DATUMARO names no Pyth
 
 @pytest.fixture
 def dataset(tmp_path):
-    for name, size in SIZES.items():
-        save_image(tmp_path / "data" / name, *size)
-    images = {name: ImageInfo(name, name, *size) for name, size in SIZES.items()}
-    return Dataset(tmp_path / "data", CLASSES, (1, 2), images, {})
+    return pictures(tmp_path / "data", SIZES, CLASSES)
 
 
 def assert_same(boxes, found, off):

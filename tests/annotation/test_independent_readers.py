@@ -11,7 +11,7 @@ from mgral.annotation.returned import read_returned
 from mgral.config import DataConfig
 from mgral.data.dataset import Dataset, ImageInfo
 from mgral.data.formats import load_dataset
-from tests.annotation.annotators import INFO, detections
+from tests.annotation.annotators import INFO, detections, pictures
 from tests.small_data import save_image
 
 SIZES = {"a.jpg": (64, 48), "sub/b.jpg": (50, 80), "d.jpg": (640, 30)}
@@ -22,10 +22,7 @@ CLASSES = ("ant", "bee")
 
 @pytest.fixture
 def dataset(tmp_path):
-    for name, size in SIZES.items():
-        save_image(tmp_path / "data" / name, *size)
-    images = {name: ImageInfo(name, name, *size) for name, size in SIZES.items()}
-    return Dataset(tmp_path / "data", CLASSES, (1, 2), images, {})
+    return pictures(tmp_path / "data", SIZES, CLASSES)
 
 
 def written(kind, folder, dataset) -> Path:

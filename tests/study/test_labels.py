@@ -10,7 +10,7 @@ from mgral.annotation.changes import Changes
 from mgral.data.dataset import Boxes
 from mgral.data.formats.coco import write_coco
 from mgral.errors import DataError, StateError
-from mgral.study.labels import Import, in_force, keep, labelled_by_people, undo, with_labels
+from mgral.study.labels import Import, in_force, keep, names_in, undo, with_labels
 
 
 def boxes(x):
@@ -35,7 +35,7 @@ def test_imports_add_up_and_the_latest_of_an_image_counts(toy, workspace, folder
     labelled = with_labels(workspace, toy)
     assert [len(labelled.boxes[name]) for name in ("i1.jpg", "i2.jpg", "i4.jpg")] == [1, 0, 1]
     np.testing.assert_array_equal(labelled.boxes["i1.jpg"].xyxy, [(2, 3, 12, 20)])
-    assert labelled_by_people(workspace) == {"i1.jpg", "i2.jpg", "i4.jpg"}
+    assert names_in(folder / "labels.json") == {"i1.jpg", "i2.jpg", "i4.jpg"}
 
 
 def test_they_come_before_what_the_data_set_says(toy, workspace, folder):
