@@ -38,9 +38,7 @@ SHADOW = 0.6
 MEASURED_FAULTS = 0.2
 """Empty and spoiled images among reward and test, relative to the pool."""
 QUALITY = (55, 95)
-BURST = 2.0
-"""Power of a uniform draw by which near-copies gather on the first images: 1 spreads them evenly."""
-_VERSION = "1"
+_VERSION = "2"
 
 
 @dataclass(frozen=True)
@@ -108,9 +106,9 @@ def near_copy(rng: np.random.Generator, scene: Scene) -> Scene:
 
 
 def _write_split(config: SyntheticConfig, folder: Path, seed: int, split: str, count: int, first: int) -> None:
-    images, annotations = [], []
+    images, annotations, sources = [], [], _sources(config, seed, split, count)
     for row in range(count):
-        scene, quality = _shot(config, seed, split, row, count)
+        scene, quality = _shot(config, seed, split, row, int(sources[row]))
         name = f"{split}_{row + 1:05d}.jpg"
         Image.fromarray(scene.pixels).save(folder / "images" / name, quality=quality)
         images.append({"id": first + row, "file_name": name, "width": config.image_size, "height": config.image_size})
@@ -123,13 +121,22 @@ def _write_split(config: SyntheticConfig, folder: Path, seed: int, split: str, c
                {"images": images, "annotations": annotations, "categories": categories})
 
 
-def _shot(config: SyntheticConfig, seed: int, split: str, row: int, count: int) -> tuple[Scene, int]:
-    """Image `row` of a split, and the quality of its JPEG. Depends on nothing but the arguments."""
+def _sources(config: SyntheticConfig, seed: int, split: str, count: int) -> np.ndarray:
+    """Which image (count,) each one shows again: itself, or in the pool the first of a burst of near-copies."""
+    rows = np.arange(count)
+    if split != "train":
+        return rows
+    again = np.random.default_rng([seed, *split.encode()]).random(count) < config.duplicates
+    again[:1] = False
+    return np.maximum.accumulate(np.where(again, 0, rows))
+
+
+def _shot(config: SyntheticConfig, seed: int, split: str, row: int, source: int) -> tuple[Scene, int]:
+    """Image `row` of a split, which shows the scene of image `source`, and the quality of its JPEG. Depends on nothing
+    but the arguments."""
     even = split != "train"
     faults = MEASURED_FAULTS if even else 1.0
     rng = np.random.default_rng([seed, *split.encode(), row])
-    originals = count if even else max(1, round(count * (1 - config.duplicates)))
-    source = row if row < originals else int(originals * rng.random() ** BURST)
     drawing = np.random.default_rng([seed, *split.encode(), source, 1])
     scene = draw_scene(drawing, config.image_size, even, drawing.random() < config.empty * faults)
     if source != row:

@@ -1,52 +1,86 @@
 """Images that look like another one: a budget spent on them buys the same labels twice.
 
-The one place that says what a near-duplicate is; strategies, shortlist and search ask it.
+The one place that says what a near-duplicate is; the pool that strategies, table and search see is thinned here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from mgral.arrays import copied
 from mgral.data.dataset import ImageId
-from mgral.pool.inspection import Inspection
+from mgral.pool.inspection import BLOCK, Inspection
+from mgral.pool.neighbours import Neighbours, means, nearest
 
 NEAR = 0.25
 """Images closer than this share of the root-mean-square distance between two images are near-duplicates."""
-PENALTY = 1e6
-"""What a near-duplicate is worth less: more than any gain, yet finite, so that it is taken when nothing else is
-left."""
+CELL = 2048
+"""Images that are compared with one another at once."""
+SAMPLE = 64
+"""Images a cluster that the clusters are found from."""
 
 
-class NearDuplicates:
-    """Which of N pool images look like one that is labelled or chosen: their embeddings lie closer than `NEAR` times
-    the root-mean-square distance between two pool images. Memory O(N); without an inspection there are none.
+def distinct(inspection: Inspection, pool: Sequence[ImageId], labelled: Sequence[ImageId],
+             at_least: int) -> tuple[ImageId, ...]:
+    """The images of the pool, sorted, of which none looks like a labelled one or like an earlier one of them.
 
-    `penalty` (N,) is `PENALTY` for near-duplicates and 0 for all others; labelled images that were not inspected do
-    not count.
+    Of images closer than `NEAR` times the root-mean-square distance between two inspected images the first by id is
+    kept. If fewer than `at_least` are left, those that are farthest from all that is kept come back. Labelled images
+    that were not inspected do not count; where the embedding says nothing, all images are kept.
+
+    More than `CELL` images are compared within clusters of about so many: time O(N · `CELL` · d), memory one cluster
+    and O(N) numbers. Two that look alike and lie on either side of a border between clusters are then both kept.
     """
+    ids, known = sorted(pool), [image_id for image_id in labelled if image_id in inspection.row]
+    near = near_distance(inspection.embedding)
+    if not ids or not near > 0:
+        return tuple(ids)
+    rows, covered = inspection.rows(ids), copied(inspection.embedding, inspection.rows(known))
+    kept, apart = np.zeros(len(ids), dtype=bool), np.full(len(ids), np.inf)
+    for cell in _cells(inspection.embedding, rows):
+        points = copied(inspection.embedding, rows[cell])
+        free = np.ones(len(cell), dtype=bool) if not known else nearest(points, covered)[0] >= near
+        leaders = np.flatnonzero(free)[_leaders(points[free], near)]
+        kept[cell[leaders]] = True
+        others = np.concatenate([covered, points[leaders]])
+        if len(others):
+            apart[cell] = nearest(points, others)[0]
+    missing = min(at_least, len(ids)) - int(kept.sum())
+    if missing > 0:
+        kept[np.argsort(np.where(kept, np.inf, -apart), kind="stable")[:missing]] = True
+    return tuple(ids[row] for row in np.flatnonzero(kept))
 
-    def __init__(self, inspection: Inspection | None, pool: Sequence[ImageId], labelled: Sequence[ImageId]) -> None:
-        self.penalty = np.zeros(len(pool))
-        self._embedding = np.zeros((len(pool), 0), dtype=np.float32)
-        if inspection is not None:
-            embedding = copied(inspection.embedding, inspection.rows(pool))
-            mean = embedding.mean(axis=0)
-            self._embedding = embedding - mean
-            self._squares = (self._embedding**2).sum(axis=1)
-            # The mean squared distance of two points is twice that of one from the mean.
-            self._near = NEAR**2 * 2 * self._squares.mean()
-            known = [image_id for image_id in labelled if image_id in inspection.row]
-            for labelled_embedding in copied(inspection.embedding, inspection.rows(known)) - mean:
-                self._mark(labelled_embedding)
 
-    def take(self, row: int) -> None:
-        """Counts that pool image as chosen: from now on its near-duplicates are known."""
-        if self._embedding.shape[1]:
-            self._mark(self._embedding[row])
+def near_distance(embedding: np.ndarray) -> float:
+    """Below which two of these images (N, d) are near-duplicates."""
+    # The mean squared distance of two points is twice that of one from the mean.
+    return float(NEAR * (2 * np.var(embedding, axis=0, dtype=float).sum()) ** 0.5) if embedding.size else 0.0
 
-    def _mark(self, embedding: np.ndarray) -> None:
-        # |x - y|² by a product, ten times as fast as by differences; around the mean its rounding is far below `_near`.
-        self.penalty[self._squares - 2 * (self._embedding @ embedding) + embedding @ embedding < self._near] = PENALTY
+
+def _cells(embedding: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Positions among `rows`, ascending, cluster by cluster; a cluster far above its share comes in parts."""
+    count = -(-len(rows) // CELL)
+    place = np.zeros(len(rows), dtype=np.int32)
+    if count > 1:
+        sample = rows[np.linspace(0, len(rows) - 1, min(len(rows), SAMPLE * count)).astype(np.int64)]
+        centres = Neighbours(means(copied(embedding, sample), count, 0), len(rows))
+        for start in range(0, len(rows), BLOCK):
+            place[start:start + BLOCK] = centres(copied(embedding, rows[start:start + BLOCK]))[1]
+    for cell in np.split(np.argsort(place, kind="stable"), np.cumsum(np.bincount(place, minlength=count))[:-1]):
+        for start in range(0, len(cell), 2 * CELL):
+            yield cell[start:start + 2 * CELL]
+
+
+def _leaders(points: np.ndarray, near: float) -> np.ndarray:
+    """Rows of the points (n, d) that are kept: in their order all that no kept one is near to."""
+    points = points - points.mean(axis=0) if len(points) else points
+    squares = np.einsum("nd,nd->n", points, points)
+    alike = squares[:, None] + squares - 2 * (points @ points.T) < near**2
+    barred, kept = np.zeros(len(points), dtype=bool), []
+    for row in range(len(points)):
+        if not barred[row]:
+            kept.append(row)
+            barred |= alike[row]
+    return np.array(kept, dtype=np.int64)

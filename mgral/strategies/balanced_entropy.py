@@ -1,4 +1,4 @@
-"""Class-balanced entropy without near-duplicates: what a search has to beat, and what stands in for it."""
+"""Class-balanced entropy: the best of the strategies that look at predictions alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mgral.pool.near_duplicates import NearDuplicates
 from mgral.pool.statistics import class_mass, detection_entropy, uncertain_objects
 from mgral.strategies.strategy import Need, PoolView, Selection, Strategy
 
@@ -28,9 +27,8 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     An image's gain is Σ_c h_c · (Σ_k m_k) / m_c, in nats: h_c is the binary entropy of the scores of its detections of
     class c, summed (`detection_entropy`); m_c is 1 + the expected objects of class c (`class_mass`) in the labelled
     images and those chosen so far, or their true objects in labelled images whose boxes are given (`view.annotated`).
-    So a class counts in inverse proportion to its share of what is there, and ever less as it is chosen. Images that
-    look like a labelled or chosen one (`NearDuplicates`) are passed over until nothing else is left. Equals, such as
-    images in which nothing is found, are settled by chance.
+    So a class counts in inverse proportion to its share of what is there, and ever less as it is chosen. Equals, such
+    as images in which nothing is found, are settled by chance.
 
     The inspection holds at least the pool; labelled images that it lacks do not count. Time O(budget · N), memory O(N).
 
@@ -41,18 +39,16 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     pool = inspection.of(ids)
     entropy, mass, unsure = detection_entropy(pool), class_mass(pool), uncertain_objects(pool)
     there = _objects_labelled(view)
-    duplicates = NearDuplicates(inspection, ids, view.labelled)
     rows, scores, reasons = [], [], []
     for _ in range(budget):
         by_class = entropy * (there.sum() / there)
-        gain = entropy @ (there.sum() / there) - duplicates.penalty
+        gain = by_class.sum(axis=1)
         gain[rows] = -np.inf
         row = int(gain.argmax())
-        reasons.append(_reason(by_class[row], unsure[row], there, duplicates.penalty[row], view.classes))
+        reasons.append(_reason(by_class[row], unsure[row], there, view.classes))
         rows.append(row)
         scores.append(float(by_class[row].sum()))
         there += mass[row]
-        duplicates.take(row)
     return Selection(tuple(ids[row] for row in rows), tuple(scores), tuple(reasons))
 
 
@@ -67,7 +63,7 @@ def _objects_labelled(view: PoolView) -> np.ndarray:
     return there
 
 
-def _reason(gain: np.ndarray, unsure: np.ndarray, there: np.ndarray, penalty: float, classes: Sequence[str]) -> str:
+def _reason(gain: np.ndarray, unsure: np.ndarray, there: np.ndarray, classes: Sequence[str]) -> str:
     """What the image was chosen for, in words: how many uncertain objects of which classes, and which are rare."""
     if not gain.any():
         return "nothing is found in it"
@@ -77,8 +73,8 @@ def _reason(gain: np.ndarray, unsure: np.ndarray, there: np.ndarray, penalty: fl
     parts = [f"uncertain: {counted}" if counted else f"a little uncertain: {names[order[0]]}"]
     seldom = [names[label] for label in order if there[label] < SELDOM * there.mean()]
     parts += [f"seldom labelled: {', '.join(seldom)}"] if seldom else []
-    return "; ".join([*parts, "looks like another"] if penalty else parts)
+    return "; ".join(parts)
 
 
-STRATEGY = Strategy("balanced_entropy", "uncertain predictions, classes balanced, near-duplicates passed over", select,
-                    "entropy as in PPAL (Yang et al. 2024)", frozenset({Need.PREDICTIONS, Need.EMBEDDINGS}), score)
+STRATEGY = Strategy("balanced_entropy", "uncertain predictions, classes balanced", select,
+                    "entropy as in PPAL (Yang et al. 2024)", frozenset({Need.PREDICTIONS}), score)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from mgral.data.dataset import Boxes, ImageId
+from mgral.pool.content import Content
 from mgral.pool.inspection import Inspection
+from mgral.pool.near_duplicates import distinct
 
 
 class Need(StrEnum):
@@ -19,6 +21,7 @@ class Need(StrEnum):
     PREDICTIONS = "predictions"
     EMBEDDINGS = "embeddings"
     CLASS_SCORES = "class scores"
+    CONTENT = "annotated images to learn from what is in the others"
     OWN_HEADS = "heads of its own"
     OWN_TRAINING = "a training of its own"
     EXPERIMENTS = "experiments"
@@ -36,7 +39,8 @@ class PoolView:
     `inspection` is the current detector's, of at least the pool; `classes` names what its labels mean. `truth`
     holds true boxes, of the pool too, for strategies that serve as an upper reference only. `setup` is what a strategy
     that runs experiments works with (`mgral.search.Setup`), `fitted` what its `fit` learned. `annotated` holds true
-    boxes of labelled images, to be counted in place of what the detector sees in them.
+    boxes of labelled images, to be counted in place of what the detector sees in them; `content` what is expected in
+    all inspected images. `near_duplicates` says whether images of the pool that look like another one are passed over.
     """
 
     pool: tuple[ImageId, ...]
@@ -47,12 +51,16 @@ class PoolView:
     setup: Any = None
     fitted: Any = None
     annotated: Mapping[ImageId, Boxes] = field(default_factory=dict)
+    content: Content | None = None
+    near_duplicates: Literal["skip", "allow"] = "allow"
 
     @property
     def offers(self) -> frozenset[Need]:
         offered = set() if self.inspection is None else set(_held(self.inspection))
         if self.truth is not None and all(image_id in self.truth for image_id in self.pool):
             offered.add(Need.TRUTH)
+        if self.content is not None:
+            offered.add(Need.CONTENT)
         if self.setup is not None:
             offered.add(Need.EXPERIMENTS)
         return frozenset(offered)
@@ -125,6 +133,7 @@ def choose(strategy: Strategy, view: PoolView, budget: int,
     missing = strategy.needs - view.offers
     if missing:
         raise ValueError(f"strategy {strategy.name}: expected {', '.join(sorted(missing))}, got a pool without")
+    view = distinct_only(view, budget)
     fitted = yield from strategy.fit(view)
     selection = _completed(strategy, strategy.select(replace(view, fitted=fitted), budget, rng))
     if len(set(selection.ids)) != budget or len(selection.ids) != budget or not set(selection.ids) <= set(view.pool):
@@ -132,6 +141,14 @@ def choose(strategy: Strategy, view: PoolView, budget: int,
                          f"{len(selection.ids)}, {len(set(selection.ids) & set(view.pool))} of them distinct and of "
                          "the pool")
     return selection
+
+
+def distinct_only(view: PoolView, budget: int) -> PoolView:
+    """The view as strategies, table and search see it: without near-duplicates if they are to be skipped, as far as the
+    budget allows. All are thinned alike, so that none wins only because it alone passes over copies."""
+    if view.near_duplicates == "allow" or view.inspection is None:
+        return view
+    return replace(view, pool=distinct(view.inspection, view.pool, view.labelled, budget), near_duplicates="allow")
 
 
 def chosen(strategy: Strategy, view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
