@@ -26,8 +26,8 @@ def test_true_gains_are_means_over_trainings_with_their_noise():
     # The second seed lies .2 higher; what is left is .05, -.05 and 0 to either side of the batches' means.
     assert found.noise.runs == pytest.approx(0.1 / 2**0.5)
     assert found.noise == noise_of(records, "map")
-    assert str(found) == ("Spearman 0.87 between estimate and true gain in mAP on the test split, 3 held-out batches of "
-                          "2 trainings each; mAP varies by 0.0707 between batches and by 0.0707 from training to "
+    assert str(found) == ("Spearman 0.87 between estimate and true gain in mAP on the test split, 3 held-out batches "
+                          "of 2 trainings each; mAP varies by 0.0707 between batches and by 0.0707 from training to "
                           "training.")
     assert set(found.figures()) == {"spearman_true", "true_deviation_runs", "true_deviation_batches"}
 
