@@ -21,7 +21,7 @@ from dataclasses import replace
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from harness import finished, hardware, print_line, study_parser
+from harness import hardware, print_line, study_parser
 from reward_records import Series
 from stage import staged
 
@@ -29,6 +29,7 @@ from mgral import strategies
 from mgral.config import AgentConfig, SearchConfig
 from mgral.data.dataset import Batch
 from mgral.experiments.record import TRUE_REPEATS
+from mgral.generators import finished
 from mgral.lookup.aggregation import aggregate
 from mgral.params import read_config
 from mgral.search.run import SearchOutcome, after_check

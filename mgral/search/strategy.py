@@ -84,15 +84,13 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     interrupted goes on.
     """
     setup, fitted = view.setup, view.fitted
-    looked_at = replace(view, pool=fitted.pool)
-    heuristic = chosen(balanced_entropy.STRATEGY, looked_at, budget, np.random.default_rng(
+    heuristic = chosen(balanced_entropy.STRATEGY, replace(view, pool=fitted.pool), budget, np.random.default_rng(
         setup.seed("balanced_entropy", setup.provenance.cycle)))
     if not (fitted.summary.quality.reliable or setup.search.trust == "always"):
         skip_search(setup)
         return replace(heuristic, origin="balanced_entropy, as the table cannot guide a search",
                        outcome=Outcome(fitted.summary, None))
-    outcome = run_search(setup, looked_at, budget, fitted.runner, fitted.represent, fitted.estimator, fitted.records,
-                         tuple(sorted(heuristic.ids)), fitted.summary)
+    outcome = run_search(view, budget, tuple(sorted(heuristic.ids)))
     current.get().note(f"chose {len(outcome.ids)} images ({outcome.origin}). {outcome.remark}")
     return Selection(outcome.ids, (outcome.estimate,) * budget, (_reason(outcome),) * budget, outcome.origin,
                      Outcome(fitted.summary, outcome))

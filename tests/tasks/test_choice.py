@@ -15,6 +15,7 @@ from mgral.config import Config
 from mgral.data.dataset import Boxes
 from mgral.errors import MgralError
 from mgral.experiments.store import open_table
+from mgral.generators import finished
 from mgral.lookup.aggregation import noise_of
 from mgral.lookup.quality import Quality
 from mgral.pool.shortlist import shortlist
@@ -26,7 +27,6 @@ from mgral.training.detectors import training_seed
 from tasks.annotation import annotate_batch
 from tasks.choice import _view, choose_batch
 from tasks.detector import inspect_pool, train_detector
-from tasks.experiments import kept
 from tasks.job import Job
 from tasks.opened import open_study
 from tasks.prepare import prepare_data
@@ -86,7 +86,7 @@ def opened():
 
 
 def fitted(opened: Opened):
-    return kept(searching.fit(opened.view), None)
+    return finished(searching.fit(opened.view))
 
 
 def test_a_table_is_filled_once_and_says_what_it_is_worth(workdir, opened, progress):
