@@ -1,14 +1,15 @@
 """The experiments that docs/results/reward.md is made of: what batches are worth by every reward, and in truth.
 
     python benchmarks/reward_records.py --params params.yaml --out DIR [--data DIR] [--seed 0] [--records 40]
-                                        [--held-out 32] [--json]
+                                        [--held-out 32] [--series truth anew/direct] [--json]
 
 One seed draws its own scenes or splits, trains the cycle's detector on the labelled images and then measures batches:
 designed ones by all sources of experiments, those that go on from a detector also four times as long as the settings
 say, and held-out ones by their reward and by what the next detector gains from their true labels. A repeat has one seed
 for all batches: what it changes alike for all can be told from what it changes for each. The records are kept in the
-table DIR/runs/table.db, and a run that is interrupted goes on behind the last one. `benchmarks/reward.py` reads them.
-The last line is one JSON object; `ratio` is the share of the experiments that are there.
+table DIR/runs/table.db, and a run that is interrupted goes on behind the last one. `--series` measures these only, the
+dear ones later. `benchmarks/reward.py` reads them. The last line is one JSON object; `ratio` is the share of the
+experiments that are there.
 """
 
 from __future__ import annotations
@@ -117,12 +118,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--held-out", type=int, default=HELD_OUT)
+    parser.add_argument("--series", nargs="+", help="all when absent")
     options = parser.parse_args()
     with staged(read_config(options.params), options.data, options.out, options.seed) as view:
         measured = series(view, options.records, options.held_out)
         counts = {}
+        unknown = {*(options.series or ())} - measured.keys()
+        if unknown:
+            parser.error(f"expected series of {', '.join(measured)}, got {', '.join(sorted(unknown))}")
         for name, each in measured.items():
-            each.measure()
+            if options.series is None or name in options.series:
+                each.measure()
             counts[name] = sum(len(each.found(repeat)) for repeat in range(len(each.batches)))
             if not options.json:
                 print(f"{name}: {counts[name]} experiments")
