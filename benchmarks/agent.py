@@ -4,12 +4,13 @@
                                [--json]
 
 Each seed draws its own scenes or splits, trains the cycle's detector, measures a table of experiments as the settings
-say and lets every searcher search it with as many queries. The batches that they choose are then trained on with their
-true labels, all from one seed of chance; the figure is test mAP less the mean of four random batches. `checked`: a real
+say and lets every searcher search it with as many queries. With the true labels of each batch that they choose the next
+cycle's detector is then trained anew, from the same two seeds of chance; the figure is mean test mAP less that of four
+random batches, `noise` what it varies by between two trainings, as far as that differs by batch. `checked`: a real
 experiment on the agent's batch, and of all that was measured the best. `measured_best`: the best of the table, as
 measured, and of a table of six records more; `best_record`: as estimated; `rare_first` knows the truth and tells how
-much there is to gain. What is measured and searched is kept under DIR: a run that is interrupted goes on behind it.
-The last line is one JSON object; `ratio` is the agent's mean true gain over that of the best of its controls.
+much there is to gain. What is measured and searched is kept under DIR: a run that is interrupted goes on behind it. The
+last line is one JSON object; `ratio` is the agent's mean true gain over that of the best of its controls.
 """
 
 from __future__ import annotations
@@ -20,13 +21,15 @@ from dataclasses import replace
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
-from harness import finished, hardware, print_line, study_parser
+from harness import hardware, print_line, study_parser
 from reward_records import Series
 from stage import staged
 
 from mgral import strategies
 from mgral.config import AgentConfig, SearchConfig
 from mgral.data.dataset import Batch
+from mgral.experiments.record import TRUE_REPEATS
+from mgral.generators import finished
 from mgral.lookup.aggregation import aggregate
 from mgral.params import read_config
 from mgral.search.run import SearchOutcome, after_check
@@ -79,16 +82,16 @@ def searched(view: PoolView, records: int) -> dict:
     selected = [strategies.chosen(strategies.get(name), view, view.setup.budget, rng)
                 for name in ("rare_first", *("random",) * RANDOM)]
     chosen["rare_first"], *drawn = (tuple(sorted(selection.ids)) for selection in selected)
-    true = Series(view.setup.true_runner(), (list(dict.fromkeys([*chosen.values(), *drawn])),), "truth")
+    true = Series(view.setup.true_runner(), (list(dict.fromkeys([*chosen.values(), *drawn])),) * TRUE_REPEATS, "truth")
     true.measure()
-    true_map = {record.image_ids: record.figures["map"] for record in true.found()}
+    true_map, noise = true.mean("map"), true.noise("map")
     level = np.mean([true_map[batch] for batch in drawn])
     estimate = fitted.estimator.predict(fitted.represent(list(chosen.values())))
     lower = estimate.value - view.setup.search.risk_aversion * estimate.deviation
     return {"loo_r2": fitted.summary.quality.loo_r2, "spearman": fitted.summary.quality.spearman,
             "value": dict(zip(chosen, lower.tolist(), strict=True)) | {"random": controls["random"].value},
             "gain": {name: float(true_map[batch] - level) for name, batch in chosen.items()} | {"random": 0.0},
-            "chosen": chosen}
+            "noise": noise, "chosen": chosen}
 
 
 def agents(settings: SearchConfig) -> dict[str, SearchConfig]:
@@ -132,7 +135,9 @@ def summary(rows: list[dict]) -> str:
         lines.append(f"| {name} | {value.mean():.4f} | {_with_error(100 * gain)} | "
                      f"{'' if name == 'agent' else f'{int((agent > gain).sum())} of {len(rows)}'} |")
     worth = ", ".join(f"{name} {_with_error(np.array([row[name] for row in rows]))}" for name in ("loo_r2", "spearman"))
-    return "\n".join([*lines, "", f"tables: {worth}"])
+    noise = np.sqrt(np.mean([row["noise"]**2 for row in rows if row["noise"] is not None]))
+    varies = f"true mAP: {100 * noise:.2f} points from training to training of a batch"
+    return "\n".join([*lines, "", f"tables: {worth}", varies])
 
 
 def _with_error(values: np.ndarray) -> str:

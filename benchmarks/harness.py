@@ -6,9 +6,10 @@ import argparse
 import json
 import logging
 import os
+import platform
 import time
 import warnings
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -49,14 +50,13 @@ def timed(work: Callable[[], Found]) -> tuple[Found, float]:
     return result, time.perf_counter() - start
 
 
-def finished(running: Generator[Any, None, Found]) -> Found:
-    """What a generator returns; what it yields on the way is kept elsewhere."""
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            return end.value
-
-
 def hardware() -> dict[str, Any]:
-    return {"cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+    return {"processor": processor(), "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+
+
+def processor() -> str:
+    """Its name as the system gives it."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

@@ -4,8 +4,9 @@
                                 [--read] [--json]
 
 Reads what `benchmarks/reward_records.py` measured into the same folder, with the same options; tables that it has not
-measured whole are left out. Held-out batches have a true gain: test mAP after a training with their true labels, the
-mean of two seeds. A standard error is that over held-out batches (bootstrap). What is found of a seed is kept in
+measured whole are left out. Held-out batches have a true gain: test mAP of the next cycle's detector, trained anew with
+their true labels, the mean of two seeds; `noise` in `raw` is what its mAP varies by from run to run, as far as that is
+not alike for all. A standard error is that over held-out batches (bootstrap). What is found of a seed is kept in
 DIR/SEED.json (ten minutes; `--read` takes it from there), that of all seeds in DIR/NAME.csv; the tables over all seeds
 are printed. The last line is one JSON object; `ratio` is the rank correlation of the default table's estimates with the
 true gains, `goal` that of another training with true labels.
@@ -52,7 +53,8 @@ DEFAULT = ("mean", "histogram", "uncertainty", "diversity")
 SHIPPED = {"source": "student", "design": "spread", "reward": "balanced_loss", "estimator": "gp",
            "representation": ", ".join(DEFAULT)}
 TABLES = (("semisupervised", "random"), ("semisupervised", "spread"), ("student", "spread"),
-          ("student, long", "spread"))
+          ("student, long", "spread"), ("anew", "spread"))
+SOURCES = ("semisupervised", "student", "anew")
 ANOTHER = "another run with true labels"
 RESAMPLES = 400
 DRAWS = 8
@@ -90,7 +92,7 @@ class Measurements:
 def signal(found: Measurements) -> list[dict]:
     """Deviations of each reward: between batches, from run to run, and of the latter what is not the seed's alone."""
     rows = []
-    for prefix in ("semisupervised/random", "semisupervised/spread", "truth"):
+    for prefix in ("semisupervised/random", "semisupervised/spread", "student/spread", "truth"):
         for figure in FIGURES:
             again = found.values(prefix, figure, 1)
             if len(again) < 3:
@@ -147,7 +149,8 @@ def direct(view: PoolView, found: Measurements) -> list[dict]:
           "entropy of detections, classes balanced": detection_entropy(seen) @ weight,
           "entropy of detections": detection_entropy(seen).sum(axis=1)}
     values = {f"true {figure}": found.true_gain(figure) for figure in FIGURES[1:]}
-    values |= {f"reward {figure}": found.values("direct", figure) for figure in FIGURES}
+    values |= {f"{source} {figure}": found.values(f"{source}/direct", figure) for source in SOURCES
+               for figure in FIGURES}
     values |= {name: np.array([worth[seen.rows(batch)].sum() for batch in held]) for name, worth in of.items()}
     rows = [{"by": name, "true": spearman(truth, value), "error": bootstrap(truth, value)}
             for name, value in values.items() if len(value) == len(truth)]
@@ -242,8 +245,10 @@ def main() -> None:
         print(f"\n## {name}\n\n{text}")
     shipped = [row for row in together["estimates"] if SHIPPED.items() <= row.items()]
     goal = [row for row in together["direct"] if row["by"] == ANOTHER]
+    noise = [row["same_seed"]**2 for row in together["signal"] if (row["table"], row["reward"]) == ("truth", "map")]
     print_line("reward", round(mean(shipped, "true"), 3), round(mean(goal, "true"), 3),
-               {"seeds": options.seeds, **{name: len(rows) for name, rows in together.items()}, **hardware()})
+               {"seeds": options.seeds, "noise": round(float(np.mean(noise))**0.5, 5),
+                **{name: len(rows) for name, rows in together.items()}, **hardware()})
 
 
 def tables(view: PoolView, found: Measurements) -> dict[str, list[dict]]:

@@ -1,14 +1,15 @@
 """The experiments that docs/results/reward.md is made of: what batches are worth by every reward, and in truth.
 
     python benchmarks/reward_records.py --params params.yaml --out DIR [--data DIR] [--seed 0] [--records 40]
-                                        [--held-out 32] [--json]
+                                        [--held-out 32] [--series truth anew/direct] [--json]
 
 One seed draws its own scenes or splits, trains the cycle's detector on the labelled images and then measures batches:
-designed ones by both sources of experiments, as long as the settings say and four times as long, and held-out ones by
-their reward and by what their true labels bring. A repeat has one seed for all batches: what it changes alike for all
-can be told from what it changes for each. The records are kept in the table DIR/runs/table.db, and a run that is
-interrupted goes on behind the last one. `benchmarks/reward.py` reads them. The last line is one JSON object; `ratio` is
-the share of the experiments that are there.
+designed ones by all sources of experiments, those that go on from a detector also four times as long as the settings
+say, and held-out ones by their reward and by what the next detector gains from their true labels. A repeat has one seed
+for all batches: what it changes alike for all can be told from what it changes for each. The records are kept in the
+table DIR/runs/table.db, and a run that is interrupted goes on behind the last one. `--series` measures these only, the
+dear ones later. `benchmarks/reward.py` reads them. The last line is one JSON object; `ratio` is the share of the
+experiments that are there.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from harness import hardware, print_line, study_parser
 from stage import staged
 
 from mgral.data.dataset import Batch
-from mgral.experiments.record import Failure, Origin, Record
+from mgral.experiments.record import TRUE_REPEATS, Failure, Origin, Record
 from mgral.experiments.runner import ExperimentRunner
+from mgral.lookup.aggregation import noise_of
 from mgral.lookup.design import design_batches
 from mgral.params import read_config
 from mgral.strategies import PoolView
@@ -54,6 +56,21 @@ class Series:
                 if isinstance(record, Failure):
                     raise record.reason
 
+    def mean(self, figure: str) -> dict[Batch, float]:
+        """Of each batch, over the repeats that are there."""
+        values: dict[Batch, list[float]] = {}
+        for record in self._all():
+            values.setdefault(record.image_ids, []).append(record.figures[figure])
+        return {batch: sum(each) / len(each) for batch, each in values.items()}
+
+    def noise(self, figure: str) -> float | None:
+        """Standard deviation from run to run of a batch; None where too few were repeated."""
+        found = noise_of(self._all(), figure)
+        return found and found.runs
+
+    def _all(self) -> list[Record]:
+        return [record for repeat in range(len(self.batches)) for record in self.found(repeat)]
+
     def found(self, repeat: int = 0) -> list[Record]:
         """The records that are there, in the order of the batches."""
         batches = self.batches[repeat] if repeat < len(self.batches) else ()
@@ -67,10 +84,13 @@ def series(view: PoolView, records: int = RECORDS, held_out: int = HELD_OUT) -> 
     # Mostly spread, some random: what a search may come across. None of them is a record.
     drawn, known = designed(view, "spread", 2 * held_out, "held out"), set(spread)
     held, twice = [batch for batch in drawn if batch not in known][:held_out], round(TWICE * records)
-    semisupervised, student = (runner(view, source) for source in ("semisupervised", "student"))
-    return {"truth": Series(view.setup.true_runner(), (held, held), "truth"),
+    semisupervised, student, anew = (runner(view, source) for source in ("semisupervised", "student", "anew"))
+    return {"truth": Series(view.setup.true_runner(), (held,) * TRUE_REPEATS, "truth"),
             "student/spread": Series(student, (spread, spread)),
-            "direct": Series(semisupervised, (held,)),
+            "semisupervised/direct": Series(semisupervised, (held,)),
+            "student/direct": Series(student, (held,)),
+            "anew/direct": Series(anew, (held,)),
+            "anew/spread": Series(anew, (spread,)),
             "semisupervised/random": Series(semisupervised, (random, random[:twice])),
             "semisupervised/spread": Series(semisupervised, (spread, spread[:twice])),
             "student, long/spread": Series(runner(view, "student", LONG), (spread,)),
@@ -78,9 +98,11 @@ def series(view: PoolView, records: int = RECORDS, held_out: int = HELD_OUT) -> 
 
 
 def runner(view: PoolView, source: str, times: int = 1) -> ExperimentRunner:
-    """Experiments of a source, so many times as long as the settings say, measured on their way."""
+    """Experiments of a source, so many times as long as the settings say, measured on their way; those of detectors
+    trained anew are as long as these are, measured once."""
     setup = view.setup
-    table = setup.config.model_copy(update={"source": source, "measurements": times * MEASUREMENTS})
+    measurements = 1 if source == "anew" else times * MEASUREMENTS
+    table = setup.config.model_copy(update={"source": source, "measurements": measurements})
     semisup = setup.semisup.model_copy(update={"steps": times * setup.semisup.steps})
     return replace(setup, config=table, semisup=semisup).runner(view.inspection, view.pool)
 
@@ -96,12 +118,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--records", type=int, default=RECORDS)
     parser.add_argument("--held-out", type=int, default=HELD_OUT)
+    parser.add_argument("--series", nargs="+", help="all when absent")
     options = parser.parse_args()
     with staged(read_config(options.params), options.data, options.out, options.seed) as view:
         measured = series(view, options.records, options.held_out)
         counts = {}
+        unknown = {*(options.series or ())} - measured.keys()
+        if unknown:
+            parser.error(f"expected series of {', '.join(measured)}, got {', '.join(sorted(unknown))}")
         for name, each in measured.items():
-            each.measure()
+            if options.series is None or name in options.series:
+                each.measure()
             counts[name] = sum(len(each.found(repeat)) for repeat in range(len(each.batches)))
             if not options.json:
                 print(f"{name}: {counts[name]} experiments")

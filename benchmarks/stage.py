@@ -32,11 +32,12 @@ def staged(config: Config, data: Path | None, folder: Path, seed: int) -> Iterat
     prepared = prepare(config, workspace, data)
     splits, snapshot = prepared.splits, version(workspace, config.study.strategies[0], 0)
     detectors = _detectors(config, prepared, workspace)
-    name = fingerprint("detector", snapshot, _hash(prepared), config.detector, config.training, seed)
+    name = fingerprint("detector", snapshot, _hash(prepared), config.detector, config.training, seed,
+                       canonical_json([config.study.training, config.semisup.used()]))
     truth = prepared.dataset.boxes
     known, reward, test, pool = ({image_id: truth[image_id] for image_id in ids} for ids in (
         splits.labelled, splits.reward, splits.test, splits.pool))
-    detectors.train(name, known)
+    detectors.train(name, known, splits.labelled + splits.pool)
     seen = _inspection(detectors, name, workspace, tuple(sorted(splits.labelled + splits.pool)))
     with open_table(f"sqlite:///{workspace.table}") as table:
         setup = Setup(config.table, config.search, config.semisup, detectors, name, table,

@@ -225,15 +225,16 @@ class TableConfig(Section):
     """Batches that a cycle's experiments measure before the search."""
     design: Literal["random", "spread"] = "spread"
     """Which batches are measured."""
-    source: Literal["semisupervised", "student"] = "student"
-    """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper), or a detector of
-    half of the labels with the batch labelled by the cycle's detector."""
+    source: Literal["semisupervised", "student", "anew"] = "student"
+    """What an experiment trains: the cycle's detector with the batch as unlabelled images (the paper), a detector of
+    half of the labels with the batch labelled by the cycle's detector, or the next cycle's detector, `anew`, from its
+    first weights, with the batch labelled likewise."""
     pseudo_label: Fraction = 0.3
-    """Least score of the detections that the source `student` takes for labels."""
+    """Least score of the detections that the sources `student` and `anew` take for labels."""
     reward: Literal["map", "ap50", "soft_ap", "loss", "balanced_loss"] = "balanced_loss"
     """What an experiment is worth; the losses count with a minus. All of them are always recorded."""
     measurements: Few = 1
-    """Times that a training is measured, at equal distances, the last at its end."""
+    """Times that a training is measured, at equal distances, the last at its end; once for the source `anew`."""
     rungs: tuple[AtLeastOne, ...] = ()
     """After which of its measurements the less promising half of the trainings stops (successive halving)."""
     repeats: Count = 3
@@ -257,6 +258,8 @@ class TableConfig(Section):
         if list(self.rungs) != sorted({*self.rungs}) or any(rung >= self.measurements for rung in self.rungs):
             raise ValueError(f"expected rungs that rise and lie before the last of {self.measurements} measurements, "
                              f"got {list(self.rungs)}")
+        if self.source == "anew" and self.measurements > 1:
+            raise ValueError(f"expected 1 of measurements for the source anew, got {self.measurements}")
         whole = self.records
         for _ in self.rungs:
             whole = -(-whole // 2)
@@ -326,8 +329,8 @@ class StudyConfig(Section):
     budget_boxes: AtLeastOne | None = None
     """Boxes to draw in each cycle, as many as the detector expects: of the batch the best images that fit are taken."""
     true_gains: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """Batches of each cycle whose true gain on the test split is measured, to set it beside the table's estimates; only
-    a simulated oracle knows it, and nothing is chosen by it."""
+    """Batches of each cycle whose true gain is measured, to set it beside the table's estimates: the next cycle's
+    detector is trained on each, twice, and tested. Only a simulated oracle knows it, and nothing is chosen by it."""
 
     @model_validator(mode="after")
     def _each_once(self) -> StudyConfig:

@@ -16,6 +16,7 @@ from mgral.experiments.processes import warm_up
 from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
 from mgral.files import read_json, write_json
+from mgral.generators import finished
 from mgral.pool.effort import affordable, expected_boxes
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
@@ -29,7 +30,7 @@ from mgral.study.results import SNAPSHOT, Choice, ChoiceRecord, SearchResult, Ta
 from mgral.study.snapshot import labelled
 from tasks.detector import Inspected, Trained
 from tasks.engine import flow_run_id, step
-from tasks.experiments import ExperimentLog, kept
+from tasks.experiments import ExperimentLog
 from tasks.job import Job
 from tasks.opened import Study, open_study
 from tasks.runs import cycle_run, open_tracker
@@ -86,7 +87,7 @@ def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     rng = np.random.default_rng(derived_seed(job.seed, strategy.name, job.cycle))
     with ExitStack() as opened:
         view, log = _view(job, study, strategy, trained, inspected, opened)
-        selection = kept(strategies.choose(strategy, view, _budget(job, view), rng), log)
+        selection = finished(strategies.choose(strategy, view, _budget(job, view), rng), log)
     selection = _affordable(job, study, view, selection)
     seconds = {"choose": time.monotonic() - begun}
     choice = _choice(selection)

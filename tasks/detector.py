@@ -54,7 +54,7 @@ def train_detector(job: Job, after: int) -> Trained:
         return Trained(**read_json(receipt))
     boxes = labelled(study.workspace, job.strategy, after, study.dataset)
     begun = time.monotonic()
-    study.detectors.train(name, boxes, _unlabelled(study, boxes))
+    study.detectors.train(name, boxes, study.splits.labelled + study.pool)
     spent = {"train": time.monotonic() - begun}
     begun = time.monotonic()
     reached = tested(study.detectors.open(name), study.store, study.truth(study.splits.test), study.dataset.classes)
@@ -94,17 +94,10 @@ def train_shared(job: Job, after: int, world: World, device: str) -> Path:
     world.wait()
     study, snapshot = open_study(job), version(job.workspace, job.strategy, after)
     boxes = labelled(study.workspace, job.strategy, after, study.dataset)
-    path = study.detectors.train(_fingerprint(job, study, snapshot), boxes, _unlabelled(study, boxes),
+    path = study.detectors.train(_fingerprint(job, study, snapshot), boxes, study.splits.labelled + study.pool,
                                  world=world, device=device)
     world.wait()
     return path
-
-
-def _unlabelled(study: Study, boxes: Mapping) -> tuple[str, ...]:
-    """What a semi-supervised training of the cycle's detector learns from besides; nothing for a supervised one."""
-    if study.detectors.method == "supervised":
-        return ()
-    return tuple(image_id for image_id in sorted(study.splits.labelled + study.pool) if image_id not in boxes)
 
 
 def _fingerprint(job: Job, study: Study, snapshot: str) -> str:

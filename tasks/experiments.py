@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
 from pathlib import PurePosixPath
-from typing import TypeVar
 
 from mgral.experiments.record import Failure, Record
 from mgral.experiments.store import Table
@@ -15,20 +13,8 @@ from tasks.opened import Study
 from tasks.runs import experiment_params, open_tracker, tags_of
 from tasks.tracking import Run
 
-Result = TypeVar("Result")
 NOTE = 4000
 """Characters of a run's description."""
-
-
-def kept(running: Generator[object, None, Result], keep: Callable[[object], None] | None) -> Result:
-    """Runs a generator of the library to its end, keeps what it yields and gives what it returns."""
-    while True:
-        try:
-            found = next(running)
-        except StopIteration as end:
-            return end.value
-        if keep is not None:
-            keep(found)
 
 
 class ExperimentLog:

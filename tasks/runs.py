@@ -68,12 +68,10 @@ def params_of(job: Job) -> dict[str, object]:
 def experiment_params(job: Job, origin: str) -> dict[str, object]:
     """Those of an experiment, with what it really trains: not every source uses the settings as they stand."""
     config = job.config
-    trained = config.semisup
-    if origin == "truth":
-        trained = sources.true_training(trained)
-    elif config.table.source == "student":
-        trained = sources.supervised(trained)
-    return {**params_of(job), **_trained(trained)}
+    if origin == "truth" or config.table.source == "anew":
+        return params_of(job)
+    student = config.table.source == "student"
+    return {**params_of(job), **_trained(sources.supervised(config.semisup) if student else config.semisup)}
 
 
 def tags_of(job: Job, kind: str) -> dict[str, str]:

@@ -108,6 +108,7 @@ def test_an_error_needs_a_problem():
 @pytest.mark.parametrize(("table", "fault"), [
     ("{measurements: 4, rungs: [2, 1]}", "expected rungs that rise and lie before the last of 4 measurements, got "
                                         "[2, 1]"),
+    ("{measurements: 2, source: anew}", "expected 1 of measurements for the source anew, got 2"),
     ("{measurements: 2, rungs: [2]}", "expected rungs that rise and lie before the last of 2 measurements, got [2]"),
     ("{records: 8, measurements: 4, rungs: [1, 2]}", "expected rungs that leave at least 3 whole trainings to "
                                                      "judge the others by, got 2 of 8 records")])

@@ -60,6 +60,10 @@ class Boxes:
     def keep(self, rows: np.ndarray) -> Boxes:
         return Boxes(self.xyxy[rows], self.labels[rows], self.ignore[rows])
 
+    def as_bytes(self) -> bytes:
+        """All of it, for a hash."""
+        return self.xyxy.tobytes() + self.labels.tobytes() + self.ignore.tobytes()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Dataset:
@@ -94,7 +98,17 @@ def boxes_hash(dataset: Dataset, ids: Iterable[ImageId]) -> str:
         info, boxes = dataset.images[image_id], dataset.boxes.get(image_id)
         digest.update(canonical_json([image_id, info.width, info.height, boxes is None]).encode())
         if boxes is not None:
-            digest.update(boxes.xyxy.tobytes() + boxes.labels.tobytes() + boxes.ignore.tobytes())
+            digest.update(boxes.as_bytes())
+    return digest.hexdigest()
+
+
+def labels_hash(boxes: Mapping[ImageId, Boxes]) -> str:
+    """sha256 of ids and boxes, whatever order they come in."""
+    digest = hashlib.sha256()
+    for image_id in sorted(boxes):
+        found = boxes[image_id]
+        digest.update(canonical_json([image_id, len(found)]).encode())
+        digest.update(found.as_bytes())
     return digest.hexdigest()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -61,9 +61,7 @@ def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId
         TrainingError: a loss that is not finite.
         DataError: the reward images hold no box.
     """
-    leaked = sorted(set(reward_truth) & ({*labelled} | {*batch}))
-    if leaked:
-        raise ValueError(f"expected reward images apart from training images, got {', '.join(leaked[:5])} in both")
+    check_apart(reward_truth, {*labelled, *batch})
     began = time.perf_counter()
     at = measured_at(config.steps, measurements)
     training = method_training(start, store, labelled, batch, config, seed, None, checkpoint, at, until)
@@ -75,6 +73,13 @@ def run_experiment(start: Detector, store: ImageStore, labelled: Mapping[ImageId
     curve = tuple(Measured(evaluation["step"], evaluation["figures"], tuple(evaluation["per_class"]))
                   for evaluation in training.evaluations)
     return Outcome(curve, time.perf_counter() - began)
+
+
+def check_apart(measured: Iterable[ImageId], trained: Iterable[ImageId]) -> None:
+    """Raises `ValueError` where an image is to be measured on that is trained on."""
+    leaked = sorted({*measured} & {*trained})
+    if leaked:
+        raise ValueError(f"expected reward images apart from training images, got {', '.join(leaked[:5])} in both")
 
 
 def measured_at(steps: int, measurements: int) -> tuple[int, ...]:

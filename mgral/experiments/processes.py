@@ -28,6 +28,7 @@ from mgral.detection import Detector, load_checkpoint
 from mgral.errors import MemoryFault, TrainingError
 from mgral.experiments.experiment import Outcome, run_experiment
 from mgral.progress import current
+from mgral.randomness import derived_seed
 
 MARGIN = 0.8
 """Share of the free memory that experiments may fill."""
@@ -37,12 +38,14 @@ CONTEXT = 600 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """An experiment to run: a batch, its seed, the file of its checkpoints, and the step after which it pauses."""
+    """An experiment to run: a batch, its seed, the file of its checkpoints, the step after which it pauses, and how
+    many times the batch was planned before."""
 
     ids: tuple[ImageId, ...]
     seed: int
     checkpoint: Path | None = None
     until: int | None = None
+    repeat: int = 0
 
     def __str__(self) -> str:
         return f"experiment on {', '.join(self.ids[:3])}…"
@@ -71,6 +74,13 @@ class ExperimentSetup:
     def __getstate__(self) -> dict:
         """Without the opened detector: another process opens the file, and no GPU memory is shared."""
         return {name: value for name, value in vars(self).items() if name != "start"}
+
+    def seed(self, study: int, batch: Sequence[ImageId], repeat: int) -> int:
+        """Of an experiment in the study of that seed."""
+        # Not from the fingerprint: an edit of code that changes no number must draw the same, and so must the same
+        # pictures in another folder. Nor from the batch: what chance does to all batches alike does not make one look
+        # better.
+        return derived_seed(study, "experiment", len(self.labelled), repeat)
 
     def run(self, planned: Planned) -> Outcome:
         """Runs one experiment here. Raises `TrainingError` for a loss that is not finite."""
@@ -150,8 +160,8 @@ def _attempt(setup: Setup[Item, Yield], item: Item) -> Yield | MemoryFault:
     except torch.OutOfMemoryError as error:
         torch.cuda.empty_cache()
         return MemoryFault(f"{item}: expected to fit into the memory of {setup.device}, got "
-                           f"{str(error).split('.')[0]}; lower table.at_once, semisup.unlabelled_per_step or "
-                           "detector.image_size")
+                           f"{str(error).split('.')[0]}; lower table.at_once, training.batch_size, "
+                           "semisup.unlabelled_per_step or detector.image_size")
 
 
 def _in_processes(setup: Setup[Item, Yield], planned: Sequence[Item],

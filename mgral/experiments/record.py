@@ -10,6 +10,8 @@ from typing import Literal
 from mgral.data.dataset import Batch
 
 Origin = Literal["design", "fallback", "check", "truth"]
+TRUE_REPEATS = 2
+"""Trainings, each with a seed of its own, that a true gain is the mean of."""
 LOSSES = ("loss", "balanced_loss")
 """Figures of which less is better."""
 

@@ -10,13 +10,13 @@ from typing import Literal
 
 from mgral.data.dataset import Batch, ImageId
 from mgral.errors import MemoryFault
+from mgral.experiments.anew import AnewSetup
 from mgral.experiments.experiment import Outcome
 from mgral.experiments.processes import ExperimentSetup, Planned, run_all
 from mgral.experiments.record import Failure, Origin, Record
 from mgral.experiments.store import Table
 from mgral.fingerprint import code_version, fingerprint
 from mgral.progress import current
-from mgral.randomness import derived_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class ExperimentRunner:
     """
 
     table: Table
-    setup: ExperimentSetup
+    setup: ExperimentSetup | AnewSetup
     scope: str
     provenance: Provenance
     classes: Sequence[str]
@@ -76,17 +76,14 @@ class ExperimentRunner:
                 self.reused += 1
                 yield known
             else:
-                # Not from the fingerprint: an edit of code that changes no number must draw the same, and so must the
-                # same pictures in another folder.
-                # Nor from the batch: what chance does to all batches alike does not make one look better.
-                seed = derived_seed(self.provenance.seed, "experiment", len(self.setup.labelled), repeat)
-                missing[Planned(ids, seed, self.interim(ids, repeat), until)] = name
+                seed = self.setup.seed(self.provenance.seed, ids, repeat)
+                missing[Planned(ids, seed, self.interim(ids, repeat), until, repeat)] = name
         for planned, result in run_all(self.setup, list(missing), self.at_once):
             if isinstance(result, MemoryFault):
                 yield Failure(missing[planned], origin, planned.seed, result)
             else:
                 self.new += 1
-                yield self.table.add(self._record(missing[planned], planned, origin, result, repeat))
+                yield self.table.add(self._record(missing[planned], planned, origin, result))
 
     def name(self, batch: Sequence[ImageId], repeat: int = 0, until: int | None = None) -> str:
         """The fingerprint of the experiment on this batch."""
@@ -99,11 +96,11 @@ class ExperimentRunner:
     def known(self, batch: Sequence[ImageId], repeat: int = 0, until: int | None = None) -> bool:
         return self.table.find(self.name(batch, repeat, until)) is not None
 
-    def _record(self, name: str, planned: Planned, origin: Origin, outcome: Outcome, repeat: int) -> Record:
+    def _record(self, name: str, planned: Planned, origin: Origin, outcome: Outcome) -> Record:
         source, end = self.provenance, outcome.end
         return Record(
             fingerprint=name, scope=self.scope, study=source.study, strategy=source.strategy, cycle=source.cycle,
-            snapshot=source.snapshot, origin=origin, image_ids=planned.ids, repeat=repeat, seed=planned.seed,
+            snapshot=source.snapshot, origin=origin, image_ids=planned.ids, repeat=planned.repeat, seed=planned.seed,
             labelled=len(self.setup.labelled), figures=dict(end.figures),
             per_class=dict(zip(self.classes, end.per_class, strict=True)),
             curve=tuple({"step": point.step, **point.figures} for point in outcome.curve), seconds=outcome.seconds,

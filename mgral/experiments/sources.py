@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from mgral.config import SemisupConfig, TableConfig
-from mgral.data.dataset import Boxes, ImageId
-from mgral.data.images import ImageStore
+from mgral.data.dataset import Boxes, ImageId, labels_hash
+from mgral.experiments.anew import AnewSetup
 from mgral.experiments.processes import ExperimentSetup
 from mgral.experiments.runner import ExperimentRunner, Provenance
 from mgral.experiments.store import Table
@@ -19,15 +19,16 @@ from mgral.fingerprint import fingerprint
 from mgral.pool.inspection import Inspection
 from mgral.randomness import derived_seed
 from mgral.training.detectors import Detectors
+from mgral.training.from_scratch import SUPERVISED
 
-TRUE_TIMES = 4
-"""How many times as long as an experiment a training with true labels takes, so that its gain is nearly all there."""
+PseudoLabels = Callable[[Sequence[ImageId]], Mapping[ImageId, Boxes]]
+"""Gives images that nobody labelled the boxes that stand for their true ones."""
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
-    """Experiments of one kind: they start from the detector `start`, are told the boxes of `known`, and of images in
-    `given` when these are in the batch, and train as `config` says."""
+class FineTuning:
+    """Experiments that start from the detector `start`, are told the boxes of `known`, and of images in `given` when
+    these are in the batch, and train as `config` says."""
 
     name: str
     start: str
@@ -35,56 +36,87 @@ class Source:
     config: SemisupConfig
     given: Mapping[ImageId, Boxes] = field(default_factory=dict)
 
+    def setup(self, detectors: Detectors, measured_on: Mapping[ImageId, Boxes], measurements: int) -> ExperimentSetup:
+        return ExperimentSetup(detectors.path(self.start), detectors.device, detectors.store, self.known, measured_on,
+                               self.config, measurements, self.given)
 
-def semisupervised(detector: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig) -> Source:
+    def deciding(self, detectors: Detectors, measurements: int) -> list[object]:
+        """What decides what an experiment yields, besides its batch and seed."""
+        return [self.start, self.config.used(), labels_hash(self.given), measurements]
+
+
+@dataclass(frozen=True, eq=False)
+class Anew:
+    """Experiments that train the study's next detector on the boxes of `known` and those that `labels` holds of the
+    batch; a semi-supervised training looks at the images of `others` besides. Each is measured once, at its end."""
+
+    name: str
+    known: Mapping[ImageId, Boxes]
+    labels: Mapping[ImageId, Boxes]
+    others: Sequence[ImageId]
+
+    def setup(self, detectors: Detectors, measured_on: Mapping[ImageId, Boxes], _measurements: int) -> AnewSetup:
+        return AnewSetup(detectors, self.known, self.labels, self.others, measured_on)
+
+    def deciding(self, detectors: Detectors, _measurements: int) -> list[object]:
+        """What decides what an experiment yields, besides its batch and seed."""
+        trained = [detectors.detector.model_dump(mode="json"), detectors.training.model_dump(mode="json")]
+        if detectors.method != SUPERVISED:
+            trained += [detectors.method, detectors.semisup.used(), sorted(self.others)]
+        return [*trained, labels_hash(self.known), labels_hash(self.labels)]
+
+
+Source = FineTuning | Anew
+
+
+def semisupervised(detector: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig) -> FineTuning:
     """The cycle's detector goes on with the batch as unlabelled images (MGRAL, section III-D)."""
-    return Source("semisupervised", detector, boxes, config)
+    return FineTuning("semisupervised", detector, boxes, config)
 
 
 def student(detectors: Detectors, detector: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig,
-            inspection: Inspection, pool: Sequence[ImageId], pseudo_label: float) -> Source:
-    """A detector of half of the labels learns the batch as the cycle's detector labels it.
+            labels: Mapping[ImageId, Boxes]) -> FineTuning:
+    """A detector of half of the labels learns the batch with the pseudo `labels` of its images.
 
-    What that detector is sure of, from a score of `pseudo_label` on, counts as true. The half is drawn at random, and
-    its detector is trained here where it is missing.
+    The half is drawn at random, and its detector is trained here where it is missing.
     """
     rng = np.random.default_rng(derived_seed(detectors.seed, "part", len(boxes)))
     drawn = tuple(sorted(str(image_id) for image_id in rng.permutation(sorted(boxes))[:-(-len(boxes) // 2)]))
     half = {image_id: boxes[image_id] for image_id in drawn}
     name = fingerprint("detector", "half", detector, drawn)
     detectors.train(name, half, title="half of the labels: ")
-    return Source("student", name, half, supervised(config), _pseudo_labels(inspection, pool, pseudo_label))
+    return FineTuning("student", name, half, supervised(config), labels)
 
 
-def truth(detector: str, boxes: Mapping[ImageId, Boxes], config: SemisupConfig,
-          pool: Mapping[ImageId, Boxes]) -> Source:
-    """The cycle's detector learns the batch with its true labels: what a simulated study may check itself by."""
-    return Source("truth", detector, boxes, true_training(config), pool)
+def anew(boxes: Mapping[ImageId, Boxes], labels: Mapping[ImageId, Boxes], others: Sequence[ImageId]) -> Anew:
+    """The next cycle's detector, with the pseudo `labels` of the batch in place of those that people would draw."""
+    return Anew("anew", boxes, labels, others)
 
 
-def true_training(config: SemisupConfig) -> SemisupConfig:
-    """Longer than an experiment, and supervised."""
-    return supervised(config.model_copy(update={"steps": TRUE_TIMES * config.steps}))
+def truth(boxes: Mapping[ImageId, Boxes], labels: Mapping[ImageId, Boxes], others: Sequence[ImageId]) -> Anew:
+    """The next cycle's detector, with the batch's true `labels`: what a simulated study may check itself by."""
+    return Anew("truth", boxes, labels, others)
 
 
 def supervised(config: SemisupConfig) -> SemisupConfig:
     """The same steps, all of their images labelled."""
     return config.model_copy(update={
-        "method": "supervised", "labelled_per_step": config.labelled_per_step + config.unlabelled_per_step})
+        "method": SUPERVISED, "labelled_per_step": config.labelled_per_step + config.unlabelled_per_step})
+
+
+def sure(inspection: Inspection, score: float) -> PseudoLabels:
+    """What the cycle's detector sees in an image with at least this score."""
+    def labels(ids: Sequence[ImageId]) -> dict[ImageId, Boxes]:
+        seen = {image_id: inspection.detections[inspection.row[image_id]].above(score) for image_id in ids}
+        return {image_id: Boxes.of(detections.xyxy, detections.labels) for image_id, detections in seen.items()}
+
+    return labels
 
 
 def open_runner(source: Source, table: Table, detectors: Detectors, config: TableConfig, splits: str,
-                measured_on: Mapping[ImageId, Boxes], provenance: Provenance, store: ImageStore,
-                checkpoints: Path) -> ExperimentRunner:
+                measured_on: Mapping[ImageId, Boxes], provenance: Provenance, checkpoints: Path) -> ExperimentRunner:
     """What runs experiments of this source and measures them on these images and no others."""
-    setup = ExperimentSetup(detectors.path(source.start), detectors.device, store, source.known, measured_on,
-                            source.config, config.measurements, source.given)
-    measured = [config.measurements, config.pseudo_label if source.name == "student" else None]
-    scope = fingerprint("scope", source.name, splits, canonical_json(source.config.used()), canonical_json(measured),
-                        provenance.seed, source.start)
+    scope = fingerprint("scope", source.name, splits, canonical_json(source.deciding(detectors, config.measurements)),
+                        provenance.seed)
+    setup = source.setup(detectors, measured_on, config.measurements)
     return ExperimentRunner(table, setup, scope, provenance, detectors.classes, checkpoints, config.at_once)
-
-
-def _pseudo_labels(inspection: Inspection, pool: Sequence[ImageId], score: float) -> dict[ImageId, Boxes]:
-    sure = {image_id: inspection.detections[inspection.row[image_id]].above(score) for image_id in pool}
-    return {image_id: Boxes.of(detections.xyxy, detections.labels) for image_id, detections in sure.items()}

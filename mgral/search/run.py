@@ -11,20 +11,14 @@ import numpy as np
 import torch
 
 from mgral.data.dataset import Batch
-from mgral.experiments.record import Record
-from mgral.experiments.runner import ExperimentRunner
 from mgral.files import read_json, write_json, writing
 from mgral.fingerprint import fingerprint
 from mgral.lookup.aggregation import AggregatedRewards, aggregate
-from mgral.lookup.estimator import Estimator
-from mgral.lookup.representation import Representation
 from mgral.lookup.reward import TableReward
-from mgral.lookup.summary import TableSummary
 from mgral.progress import current
 from mgral.search.agent import Agent, Iteration
 from mgral.search.controls import compare
 from mgral.search.optimiser import Candidate
-from mgral.search.setup import Setup
 from mgral.strategies.strategy import PoolView
 
 CHECKPOINT_EVERY = 10
@@ -56,10 +50,9 @@ class SearchOutcome:
     remark: str = ""
 
 
-def run_search(setup: Setup, view: PoolView, budget: int, runner: ExperimentRunner, represent: Representation,
-               estimator: Estimator, records: Sequence[Record], heuristic: Batch,
-               summary: TableSummary) -> SearchOutcome:
-    """Searches from the last checkpoint if there is one; a finished search is used again."""
+def run_search(view: PoolView, budget: int, heuristic: Batch) -> SearchOutcome:
+    """Searches the table that was fitted, from the last checkpoint if there is one; a finished search is used again."""
+    setup, summary = view.setup, view.fitted.summary
     name = fingerprint("search", summary.scope, summary.fingerprints, setup.config, setup.search, budget,
                        setup.provenance.seed)
     receipt = setup.cache / "searches" / f"{name[:32]}.json"
@@ -67,8 +60,7 @@ def run_search(setup: Setup, view: PoolView, budget: int, runner: ExperimentRunn
         current.get().skip("search", setup.search.iterations)
         current.get().skip("experiment", int(setup.search.check))
         return _read(receipt)
-    outcome = _Search(setup, view, budget, runner, represent, estimator, records, receipt.with_suffix(".pt")).run(
-        heuristic)
+    outcome = _Search(view, budget, receipt.with_suffix(".pt")).run(heuristic)
     write_json(receipt, asdict(outcome))
     return outcome
 
@@ -76,17 +68,17 @@ def run_search(setup: Setup, view: PoolView, budget: int, runner: ExperimentRunn
 class _Search:
     """A search that is under way; `interim` is its checkpoint."""
 
-    def __init__(self, setup: Setup, view: PoolView, budget: int, runner: ExperimentRunner, represent: Representation,
-                 estimator: Estimator, records: Sequence[Record], interim: Path) -> None:
-        self.begun, self.setup, self.runner, self.interim = time.monotonic(), setup, runner, interim
-        self.pool, self.records, self.reward = view.pool, records, setup.config.reward
+    def __init__(self, view: PoolView, budget: int, interim: Path) -> None:
+        setup, fitted = view.setup, view.fitted
+        self.begun, self.setup, self.runner, self.interim = time.monotonic(), setup, fitted.runner, interim
+        self.pool, self.records, self.reward = fitted.pool, fitted.records, setup.config.reward
         before = {"spent": 0.0, "iterations": []}
         if interim.exists():
             before = torch.load(interim, map_location="cpu", weights_only=True)
         self.spent, cap = before["spent"], setup.config.fallback_cap
         self.iterations = [Iteration(**values) for values in before["iterations"]]
         self.objective = TableReward(
-            represent, estimator, lambda batch: self._experiment(batch, "fallback"), cap,
+            fitted.represent, fitted.estimator, lambda batch: self._experiment(batch, "fallback"), cap,
             interval=max(1, setup.search.iterations // (cap + 1)), risk_aversion=setup.search.risk_aversion,
             state=before.get("reward"))
         agent = Agent(view.inspection.of(self.pool).embedding, setup.search.agent, setup.detectors.device)

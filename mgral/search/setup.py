@@ -50,18 +50,24 @@ class Setup:
         to be chosen alike."""
         return derived_seed(self.provenance.seed, *purpose)
 
-    def runner(self, inspection: Inspection, pool: Sequence[ImageId]) -> ExperimentRunner:
-        """Experiments of the source that the settings name, on batches of these images."""
+    def runner(self, inspection: Inspection, pool: Sequence[ImageId],
+               labels: sources.PseudoLabels | None = None) -> ExperimentRunner:
+        """Experiments of the source that the settings name, on batches of these images.
+
+        `labels` gives pseudo labels to the sources that learn from some; when absent what the detector is sure of.
+        """
+        labels = labels or sources.sure(inspection, self.config.pseudo_label)
         if self.config.source == "semisupervised":
             source = sources.semisupervised(self.detector, self.labelled, self.semisup)
+        elif self.config.source == "anew":
+            source = sources.anew(self.labelled, labels(pool), inspection.ids)
         else:
-            source = sources.student(self.detectors, self.detector, self.labelled,
-                                     self.semisup, inspection, pool, self.config.pseudo_label)
+            source = sources.student(self.detectors, self.detector, self.labelled, self.semisup, labels(pool))
         return self._open(source, self.reward)
 
     def true_runner(self) -> ExperimentRunner:
-        """Trainings with true labels, measured on the test split."""
-        return self._open(sources.truth(self.detector, self.labelled, self.semisup, self.pool_truth), self.test)
+        """The next cycle's detector with true labels, measured on the test split."""
+        return self._open(sources.truth(self.labelled, self.pool_truth, (*self.labelled, *self.pool_truth)), self.test)
 
     def looked_at(self, inspection: Inspection, pool: tuple[ImageId, ...],
                   labelled: tuple[ImageId, ...]) -> tuple[ImageId, ...]:
@@ -80,4 +86,4 @@ class Setup:
 
     def _open(self, source: sources.Source, measured_on: Mapping[ImageId, Boxes]) -> ExperimentRunner:
         return sources.open_runner(source, self.table, self.detectors, self.config, self.splits, measured_on,
-                                   self.provenance, self.detectors.store, self.cache / "experiments")
+                                   self.provenance, self.cache / "experiments")

@@ -10,14 +10,13 @@ import numpy as np
 from mgral.data.dataset import Batch
 from mgral.errors import TableError
 from mgral.experiments.experiment import measured_at
-from mgral.experiments.record import Failure, Record
+from mgral.experiments.record import TRUE_REPEATS, Failure, Record
 from mgral.experiments.runner import ExperimentRunner, fill
 from mgral.lookup.aggregation import aggregate
 from mgral.lookup.design import design_batches
 from mgral.lookup.estimator import Estimator, make_estimator
-from mgral.lookup.quality import spearman
 from mgral.lookup.representation import Representation
-from mgral.lookup.summary import TableSummary, assess
+from mgral.lookup.summary import TableSummary, TrueGains, assess
 from mgral.progress import current
 from mgral.search.run import RECORD, SearchOutcome, run_search
 from mgral.search.setup import Setup
@@ -72,8 +71,8 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
     summary = assess(records, config.reward, aggregated, described, unfitted, runner.scope, runner.reused, runner.new)
     estimator = unfitted.fit(described, aggregated.rewards, aggregated.noise)
     if setup.true_gains:
-        rank = yield from _true_rank(setup, view, pool, represent, estimator, {record.image_ids for record in records})
-        summary = replace(summary, true_spearman=rank, true_gains=setup.true_gains)
+        true = yield from _true_rank(setup, view, pool, represent, estimator, {record.image_ids for record in records})
+        summary = replace(summary, true=true)
     current.get().note(f"reused {summary.reused}, run {summary.new}. {summary.verdict}")
     return Fitted(pool, runner, represent, tuple(records), estimator, summary)
 
@@ -85,15 +84,13 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     interrupted goes on.
     """
     setup, fitted = view.setup, view.fitted
-    looked_at = replace(view, pool=fitted.pool)
-    heuristic = chosen(balanced_entropy.STRATEGY, looked_at, budget, np.random.default_rng(
+    heuristic = chosen(balanced_entropy.STRATEGY, replace(view, pool=fitted.pool), budget, np.random.default_rng(
         setup.seed("balanced_entropy", setup.provenance.cycle)))
     if not (fitted.summary.quality.reliable or setup.search.trust == "always"):
         skip_search(setup)
         return replace(heuristic, origin="balanced_entropy, as the table cannot guide a search",
                        outcome=Outcome(fitted.summary, None))
-    outcome = run_search(setup, looked_at, budget, fitted.runner, fitted.represent, fitted.estimator, fitted.records,
-                         tuple(sorted(heuristic.ids)), fitted.summary)
+    outcome = run_search(view, budget, tuple(sorted(heuristic.ids)))
     current.get().note(f"chose {len(outcome.ids)} images ({outcome.origin}). {outcome.remark}")
     return Selection(outcome.ids, (outcome.estimate,) * budget, (_reason(outcome),) * budget, outcome.origin,
                      Outcome(fitted.summary, outcome))
@@ -113,27 +110,27 @@ def _reason(outcome: SearchOutcome) -> str:
 
 
 def _true_rank(setup: Setup, view: PoolView, pool: Batch, represent: Representation, estimator: Estimator,
-               measured: set[Batch]) -> Generator[Record | Failure, None, float]:
-    """Rank correlation of the estimate with what true labels bring, on batches that are no records."""
+               measured: set[Batch]) -> Generator[Record | Failure, None, TrueGains]:
+    """How the estimate ranks batches that are no records, by what the next detector gains from their true labels."""
     count = setup.true_gains
     designed = design_batches("spread", 2 * count + len(measured), view.inspection, pool, view.labelled, setup.budget,
                               setup.seed("true gains", len(setup.labelled)))
     batches = [batch for batch in dict.fromkeys(designed) if batch not in measured][:count]
-    gains = yield from _gains(setup.true_runner(), batches)
-    estimates = estimator.predict(represent(batches)).value
-    return spearman(np.array([gains[batch] for batch in batches]), estimates)
+    trained = yield from _trained(setup.true_runner(), batches)
+    return TrueGains.of(trained, batches, estimator.predict(represent(batches)).value)
 
 
-def _gains(runner: ExperimentRunner, batches: Sequence[Batch]) -> Generator[Record | Failure, None, dict[Batch, float]]:
-    gains = {}
-    with current.get().phase("true gains", "true gain", len(batches)) as advance:
-        for record in runner.measure_all(batches, "truth"):
-            yield record
-            if isinstance(record, Failure):
-                raise record.reason
-            gains[record.image_ids] = record.figures["map"]
-            advance(1)
-    return gains
+def _trained(runner: ExperimentRunner, batches: Sequence[Batch]) -> Generator[Record | Failure, None, list[Record]]:
+    trained = []
+    with current.get().phase("true gains", "true gain", TRUE_REPEATS * len(batches)) as advance:
+        for repeat in range(TRUE_REPEATS):
+            for record in runner.measure_all(batches, "truth", repeat):
+                yield record
+                if isinstance(record, Failure):
+                    raise record.reason
+                trained.append(record)
+                advance(1)
+    return trained
 
 
 STRATEGY = Strategy("mgral", "the batch of the highest reward, searched by an agent in a table of experiments", select,

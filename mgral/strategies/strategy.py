@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mgral.data.dataset import Boxes, ImageId
+from mgral.generators import finished
 from mgral.pool.content import Content
 from mgral.pool.inspection import Inspection
 from mgral.pool.near_duplicates import distinct
@@ -153,12 +154,7 @@ def distinct_only(view: PoolView, budget: int) -> PoolView:
 
 def chosen(strategy: Strategy, view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
     """The same for callers that keep nothing of what is measured on the way."""
-    running = choose(strategy, view, budget, rng)
-    while True:
-        try:
-            next(running)
-        except StopIteration as end:
-            return end.value
+    return finished(choose(strategy, view, budget, rng))
 
 
 def _completed(strategy: Strategy, selected: Selection | tuple[ImageId, ...]) -> Selection:

@@ -14,6 +14,7 @@ import yaml
 
 from mgral.config import Config, Section, StudyConfig, TableConfig, folder_name
 from mgral.data.splits import Splits
+from mgral.experiments.record import TRUE_REPEATS
 from mgral.strategies import Need, get
 from mgral.study.labels import LABELS
 from mgral.study.workspace import Workspace
@@ -133,7 +134,7 @@ def choosing(config: Config) -> Counter[str]:
     """Units of work of a choice that fills a table and searches it."""
     table = config.table
     total = Counter({"experiment": experiments(table) + config.search.check, "search": config.search.iterations,
-                     "true gain": config.study.true_gains})
+                     "true gain": TRUE_REPEATS * config.study.true_gains})
     if table.source == "student":  # a detector of half of the labels
         total["train"] = config.training.steps
     return total

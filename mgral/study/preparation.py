@@ -106,6 +106,10 @@ def describe(config: Config, workspace: Workspace, data: Path | None, detector: 
     if "splits" in found:
         with _collecting(faults):
             check_budget(found["splits"], config.study.cycles, config.study.budget)
+        hidden = sum(image_id not in dataset.boxes for image_id in found["splits"].pool)
+        if config.study.true_gains and hidden:
+            faults.append(ConfigError("study.true_gains: expected a pool whose labels the data set hides, got "
+                                      f"{hidden} images without any; leave it out where people label"))
     if config.data.without_boxes is None and config.data.format != "synthetic" and loaded.silent > loaded.listed / 2:
         faults.append(DataError(
             f"{dataset.root}: expected to know what {loaded.silent} of {loaded.listed} images are that are listed "

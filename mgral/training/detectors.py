@@ -24,6 +24,7 @@ from mgral.pool.inspection import Inspection
 from mgral.progress import current
 from mgral.randomness import derived_seed
 from mgral.training.from_scratch import SUPERVISED, TrainingSet, train_cycle_detector
+from mgral.training.loop import Step
 
 PART = 128 * BATCH
 """Images inspected before what was seen is written and forgotten."""
@@ -50,13 +51,11 @@ class Detectors:
         """A trained detector, in eval mode."""
         return load_checkpoint(self.path(fingerprint), self.device)
 
-    def train(self, fingerprint: str, boxes: Mapping[ImageId, Boxes],
-              unlabelled: Sequence[ImageId] = (), title: str = "", world: World = ALONE,
-              device: str | None = None) -> Path:
+    def train(self, fingerprint: str, boxes: Mapping[ImageId, Boxes], others: Sequence[ImageId] = (), title: str = "",
+              world: World = ALONE, device: str | None = None) -> Path:
         """The checkpoint of that fingerprint; trained, from where an earlier call was interrupted, if it is missing.
 
-        Without unlabelled images the training is supervised. Its seed tells trainings apart by how many images are
-        labelled, so that the same pictures in another folder train the same detector.
+        `others` as in `training_set`.
 
         Raises:
             TrainingError: a loss that is not finite.
@@ -65,13 +64,34 @@ class Detectors:
         if path.exists():
             current.get().skip("train", self.training.steps)
             return path
-        data = TrainingSet(self.detector, self.classes, self.store, boxes, unlabelled, self.seed,
-                           derived_seed(self.seed, "detector", len(boxes)), device or self.device)
-        method = self.method if unlabelled else SUPERVISED
+        data = self.training_set(boxes, others, device=device)
         with current.get().phase(f"{title}training the detector", "train", self.training.steps) as advance:
-            for _ in train_cycle_detector(data, self.training, self.semisup, method, path, world):
+            for _ in self.steps(data, path, world):
                 advance(1)
         return path
+
+    def training_set(self, boxes: Mapping[ImageId, Boxes], others: Sequence[ImageId] = (), repeat: int = 0,
+                     device: str | None = None) -> TrainingSet:
+        """What a cycle's detector learns from: labelled images and, by a semi-supervised method, those of `others` that
+        are not labelled; without any the training is supervised.
+
+        A study's own training is repeat 0; each further one has other first weights and draws.
+        """
+        unlabelled = () if self.method == SUPERVISED else tuple(sorted({*others} - boxes.keys()))
+        weights = derived_seed(self.seed, "weights", repeat) if repeat else self.seed
+        return TrainingSet(self.detector, self.classes, self.store, dict(sorted(boxes.items())), unlabelled, weights,
+                           training_seed(self.seed, len(boxes), repeat), device or self.device)
+
+    def steps(self, data: TrainingSet, path: Path, world: World = ALONE) -> Iterator[Step]:
+        """Trains a detector as the study trains those of its cycles, a `Step` each; `path` holds it then."""
+        method = self.method if data.unlabelled else SUPERVISED
+        return train_cycle_detector(data, self.training, self.semisup, method, path, world)
+
+
+def training_seed(seed: int, labelled: int, repeat: int = 0) -> int:
+    """Of a training in the study of that seed. It is told apart by how many images are labelled, so that the same
+    pictures in another folder train the same detector."""
+    return derived_seed(seed, "detector", labelled, *([repeat] if repeat else []))
 
 
 def inspected(detector: Detector, store: ImageStore, ids: Sequence[ImageId], title: str,

@@ -58,7 +58,13 @@ def train_cycle_detector(data: TrainingSet, training: TrainingConfig, semisup: S
                           f"{method}; train in one process")
     else:
         settings = semisup.model_copy(update={"method": method, "steps": training.steps, "lr": training.lr})
-        yield from train_by_method(data, settings, path, path.with_suffix(".teacher.pth"))
+        yield from train_by_method(data, settings, path, _teacher(path))
+
+
+def forget(path: Path) -> None:
+    """Removes the detector at `path`, and the teacher of a staged method beside it."""
+    for file in (path, _teacher(path)):
+        file.unlink(missing_ok=True)
 
 
 def train_supervised(data: TrainingSet, config: TrainingConfig, path: Path, world: World = ALONE) -> Iterator[Step]:
@@ -91,6 +97,11 @@ def _kept(training: Training, path: Path) -> Iterator[Step]:
     if training.world.first:
         save_checkpoint(path, training.result)
     training.forget()
+
+
+def _teacher(path: Path) -> Path:
+    """Where the detector is that teaches in a staged method."""
+    return path.with_suffix(".teacher.pth")
 
 
 def _interim(path: Path) -> Path:

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from mgral.params import read_config
+from mgral.strategies import names
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -59,6 +60,29 @@ def test_the_estimator_benchmark_compares_before_it_measures():
     assert set(found["raw"]["plain"]) == set(found["raw"]["kept"]) == estimators
     assert set(found["raw"]["largest_difference"]) == {"description", *estimators}
     assert found["ratio"] == min(found["raw"]["plain"].values())
+
+
+def test_the_cost_of_choosing_is_that_of_every_strategy(tmp_path):
+    settings = {"data": {"format": "synthetic", "labelled": 16,
+                         "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+                "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
+                "semisup": {"steps": 2, "labelled_per_step": 2, "unlabelled_per_step": 2},
+                "search": {"iterations": 2, "agent": {"batches_per_iteration": 4}},
+                "table": {"records": 4, "repeats": 0, "at_once": 1}, "study": {"budget": 6}}
+    params = tmp_path / "params.yaml"
+    params.write_text(json.dumps(settings))
+    command = [sys.executable, "benchmarks/selection_cost.py", "--params", str(params), "--json"]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert (found["name"], found["goal"]) == ("selection_cost", 1)
+    raw = found["raw"]
+    assert set(raw["choosing_s"]) == set(names())
+    assert raw["processor"]
+    assert (raw["labelled"], raw["pool"], raw["budget"]) == (16, 40, 6)
+    spent = raw["choosing_s"]["mgral"]
+    assert found["ratio"] == round(raw["training_s"] / (spent["fit"] + spent["select"]), 2)
+    assert spent["fit"] > raw["choosing_s"]["random"]["fit"]
+    assert spent["select"] > raw["choosing_s"]["random"]["select"], "the search is run whatever the table is worth"
 
 
 def test_the_scaling_benchmark_goes_from_embeddings_to_a_batch():

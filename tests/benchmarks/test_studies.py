@@ -73,7 +73,7 @@ def test_the_reward_study_reads_them(scripts, view, measured):
     row = next(row for row in rows if (row["table"], row["reward"]) == ("truth", "loss"))
     assert row["runs"] == pytest.approx(np.sqrt(((first - again) ** 2).mean() / 2))
     names = {row["by"] for row in reward.direct(view, found)}
-    assert {"another run with true labels", "reward soft_ap", "entropy of detections"} <= names
+    assert {"another run with true labels", "student soft_ap", "anew map", "entropy of detections"} <= names
     ends = [row for row in reward.lengths(found.records("long/spread")) if row["share"] == 1]
     assert all(row["spearman"] in (0.0, pytest.approx(1.0)) for row in ends)
     assert len(ends) == 5
@@ -145,6 +145,12 @@ def test_the_agent_study_sets_every_searcher_beside_random(scripts, view):
         assert worth[f"{name}, checked"] == max(worth[name], worth["measured_best"])
     assert found["gain"]["random"] == 0
     assert found["value"]["swap"] >= max(found["value"][name] for name in ("balanced_entropy", "best_record"))
+    truths = view.setup.table.records(view.setup.true_runner().scope, "truth")
+    assert {record.repeat for record in truths if record.image_ids in found["chosen"].values()} == {0, 1}
+    reached = [record.figures["map"] for record in truths if record.image_ids == found["chosen"]["swap"]]
+    random = np.mean(reached) - found["gain"]["swap"]
+    assert found["gain"]["rare_first"] == pytest.approx(np.mean([
+        record.figures["map"] for record in truths if record.image_ids == found["chosen"]["rare_first"]]) - random)
     table = agent.summary([{"seed": 0, **found}, {"seed": 1, **found}])
     assert "| balanced_entropy |" in table
     assert "± 0.00" in table

@@ -72,7 +72,8 @@ def test_an_experiment_without_memory_takes_no_other_along(setup, monkeypatch):
     fault = results.pop(PLANNED[1])
     assert isinstance(fault, MemoryFault)
     assert str(fault) == ("experiment on scene-7, scene-8…: expected to fit into the memory of cpu, got CUDA out of "
-                          "memory; lower table.at_once, semisup.unlabelled_per_step or detector.image_size")
+                          "memory; lower table.at_once, training.batch_size, semisup.unlabelled_per_step or "
+                          "detector.image_size")
     assert list(results.values()) == [0, 2, 3]
 
 

@@ -25,6 +25,9 @@ class Fake:
     asked: list = field(default_factory=list)
     too_large: tuple = ()
 
+    def seed(self, study, batch, repeat):
+        return 10 * study + repeat
+
     def run(self, planned):
         self.asked.append(planned)
         if planned.ids in self.too_large:

@@ -5,7 +5,7 @@ import yaml
 
 from mgral.config import Config, TableConfig
 from mgral.data.splits import Splits
-from mgral.study.plan import dvc_yaml, experiments, stages, work
+from mgral.study.plan import choosing, dvc_yaml, experiments, stages, work
 
 
 @pytest.fixture(autouse=True)
@@ -98,6 +98,8 @@ def test_work_is_counted_by_kind():
     assert work(settings, splits, [planned["entropy-1"]]) == {"train": 10, "test": 3, "inspect": 3}
     assert work(settings, splits, [planned["mgral-1"]]) == {
         "train": 20, "test": 3, "inspect": 3, "experiment": 9, "search": 7, "true gain": 0}
+    assert choosing(config(study={"true_gains": 5}))["true gain"] == 10, "two trainings each"
+    assert choosing(config(table={"source": "anew"}))["train"] == 0, "it has no detector of its own to start from"
     assert work(settings, splits, [planned["report"]]) == {"train": 20, "test": 6}
     assert work(settings, splits, planned.values()).total() == sum(
         work(settings, splits, [stage]).total() for stage in planned.values())

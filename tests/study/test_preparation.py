@@ -28,6 +28,13 @@ def faults(described):
     return [problem for fault in described.study_problems for problem in fault.problems]
 
 
+def test_true_gains_are_for_pools_whose_labels_are_there(people, workspace):
+    asked = config().model_copy(update={"study": config().study.model_copy(update={"true_gains": 2})})
+    assert faults(describe(asked, workspace, people.folder)) == [
+        "study.true_gains: expected a pool whose labels the data set hides, got 20 images without any; leave it out "
+        "where people label"]
+
+
 def test_what_is_listed_is_labelled_and_the_rest_may_be_chosen(people, workspace):
     described = describe(config(), workspace, people.folder)
     assert described.is_labelled

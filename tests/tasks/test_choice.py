@@ -12,21 +12,25 @@ import numpy as np
 import pytest
 
 from mgral.config import Config
+from mgral.data.dataset import Boxes
 from mgral.errors import MgralError
 from mgral.experiments.store import open_table
+from mgral.generators import finished
+from mgral.lookup.aggregation import noise_of
 from mgral.lookup.quality import Quality
 from mgral.pool.shortlist import shortlist
 from mgral.pool.statistics import uncertainty
 from mgral.randomness import derived_seed
 from mgral.search import strategy as searching
 from mgral.strategies import chosen, get
+from mgral.training.detectors import training_seed
+from tasks.annotation import annotate_batch
 from tasks.choice import _view, choose_batch
 from tasks.detector import inspect_pool, train_detector
-from tasks.experiments import kept
 from tasks.job import Job
 from tasks.opened import open_study
 from tasks.prepare import prepare_data
-from tasks.runs import open_tracker
+from tasks.runs import experiment_params, open_tracker
 
 SMALL = {
     "data": {"format": "synthetic", "labelled": 16,
@@ -47,10 +51,12 @@ def progress(heard):
     return heard
 
 
-def job(workdir: Path, strategy: str = "mgral", search: dict | None = None, true_gains: int = 0, **table) -> Job:
+def job(workdir: Path, strategy: str = "mgral", search: dict | None = None, true_gains: int = 0,
+        method: str = "supervised", sections: dict | None = None, **table) -> Job:
     settings = {"records": 5, "repeats": 2, "at_once": 1, "source": "semisupervised", "fallback_cap": 0, **table}
+    study = SMALL["study"] | {"true_gains": true_gains, "training": method}
     config = Config.model_validate({**SMALL, "table": settings, "search": {**SMALL["search"], **(search or {})},
-                                    "study": SMALL["study"] | {"true_gains": true_gains}})
+                                    "study": study, **(sections or {})})
     return Job(config, workdir, None, strategy, 1, 0)
 
 
@@ -80,7 +86,7 @@ def opened():
 
 
 def fitted(opened: Opened):
-    return kept(searching.fit(opened.view), None)
+    return finished(searching.fit(opened.view))
 
 
 def test_a_table_is_filled_once_and_says_what_it_is_worth(workdir, opened, progress):
@@ -124,9 +130,65 @@ def test_true_gains_are_set_beside_the_estimates_of_batches_that_are_no_records(
     assert "between estimate and true gain in mAP on the test split, 4 held-out batches" in found.summary.verdict
     with open_table(f"sqlite:///{workdir / 'runs/table.db'}") as table:
         gains = table.records(origin="truth")
-    assert len(gains) == 4
+    assert [record.repeat for record in gains] == [0] * 4 + [1] * 4
+    assert len({record.image_ids for record in gains}) == 4
     assert not {record.image_ids for record in gains} & {record.image_ids for record in found.records}
-    assert {record.steps for record in gains} == {16}
+    assert {record.steps for record in gains} == {6}, "as the cycle's detector is trained"
+    assert [record.seed for record in gains] == [training_seed(0, 22)] * 4 + [training_seed(0, 22, 1)] * 4
+    assert found.summary.true.noise == noise_of(gains, "map")
+    assert found.summary.figures()["spearman_true"] == found.summary.true.spearman
+
+
+@pytest.mark.parametrize("method", ["supervised", "mean_teacher"])
+def test_a_true_gain_is_what_the_next_cycles_detector_reaches(tmp_path, opened, progress, method):
+    training = {"training": {"steps": 60, "batch_size": 8}, "data": SMALL["data"] | {"labelled": 30}}
+    wanted = job(tmp_path, true_gains=1, sections=training, method=method)
+    view = opened(wanted).view
+    batch = tuple(sorted(view.pool))[::4][:6]
+    measured = view.setup.true_runner().measure(batch, "truth")
+    annotate_batch(wanted, batch)
+    reached = train_detector(wanted, 1)
+    assert reached.map > 0
+    assert (measured.figures["map"], measured.figures["ap50"]) == (reached.map, reached.ap50)
+    assert measured.per_class == reached.per_class
+
+
+def test_the_next_detector_may_learn_from_what_this_one_sees(workdir, opened, progress):
+    view = opened(job(workdir, source="anew", pseudo_label=0.01)).view
+    runner = view.setup.runner(view.inspection, view.pool)
+    setup, image = runner.setup, view.pool[0]
+    assert (setup.labels[image].xyxy == view.inspection.detections[view.inspection.row[image]].above(0.01).xyxy).all()
+    assert (setup.truth.keys(), setup.labelled.keys()) == (view.setup.reward.keys(), {*view.labelled})
+    found = runner.measure(view.pool[:6], "design")
+    assert (found.steps, found.seed, found.labelled) == (6, training_seed(0, 22), 16)
+    assert [point["step"] for point in found.curve] == [6]
+
+
+def test_experiments_are_compared_where_what_decides_them_is_the_same(workdir, opened, progress):
+    def scope(labels=None, **settings):
+        view = opened(job(workdir, **settings)).view
+        return view.setup.runner(view.inspection, view.pool, labels).scope
+
+    def nothing(ids):
+        return dict.fromkeys(ids, Boxes.of())
+
+    longer = {"training": SMALL["training"] | {"steps": 7}}
+    scopes = [scope(source="anew"), scope(nothing, source="anew"), scope(source="anew", sections=longer),
+              scope(source="student"), scope(nothing, source="student"), scope(source="semisupervised")]
+    assert len(set(scopes)) == 6
+    assert scope(source="anew") == scopes[0]
+    assert scope(source="anew", sections={"semisup": SMALL["semisup"] | {"steps": 9}}) == scopes[0]
+
+
+def test_a_tracked_experiment_says_what_it_trained(workdir):
+    def params(origin, **table):
+        return experiment_params(job(workdir, **table), origin)
+
+    assert params("design")["semisup.method"] == "mean_teacher"
+    assert params("design", source="student")["semisup.method"] == "supervised"
+    for anew in (params("truth"), params("design", source="anew")):
+        assert "semisup.method" not in anew
+        assert anew["training.steps"] == 6
 
 
 def test_too_few_experiments_are_one_clear_line(workdir, opened, progress, monkeypatch):
