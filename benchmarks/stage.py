@@ -12,9 +12,10 @@ from mgral.experiments.runner import Provenance
 from mgral.experiments.store import open_table
 from mgral.files import canonical_json, sha256
 from mgral.fingerprint import fingerprint
+from mgral.pool.content import fit_content
 from mgral.pool.inspection import Inspection, write_inspection
 from mgral.search.setup import Setup
-from mgral.strategies import PoolView
+from mgral.strategies import PoolView, distinct_only
 from mgral.study.preparation import Prepared, open_images, prepare
 from mgral.study.snapshot import version
 from mgral.study.workspace import Workspace
@@ -38,12 +39,15 @@ def staged(config: Config, data: Path | None, folder: Path, seed: int) -> Iterat
     known, reward, test, pool = ({image_id: truth[image_id] for image_id in ids} for ids in (
         splits.labelled, splits.reward, splits.test, splits.pool))
     detectors.train(name, known, splits.labelled + splits.pool)
-    seen = _inspection(detectors, name, workspace, tuple(sorted(splits.labelled + splits.pool)))
+    seen = _inspection(detectors, name, workspace, tuple(sorted(splits.labelled + splits.pool + splits.reward)))
     with open_table(f"sqlite:///{workspace.table}") as table:
         setup = Setup(config.table, config.search, config.semisup, detectors, name, table,
                       Provenance(config.study.name, "mgral", 1, snapshot, seed), config.study.budget, _hash(prepared),
                       known, reward, workspace.cache, pool_truth=pool, test=test)
-        yield PoolView(splits.pool, splits.labelled, seen, detectors.classes, truth, setup)
+        view = PoolView(splits.pool, splits.labelled, seen, detectors.classes, truth, setup, annotated=known,
+                        content=fit_content(seen, known | reward, detectors.classes, known),
+                        near_duplicates=config.pool.near_duplicates)
+        yield distinct_only(view, config.study.budget)
 
 
 def _detectors(config: Config, prepared: Prepared, workspace: Workspace) -> Detectors:

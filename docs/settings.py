@@ -1,4 +1,4 @@
-"""Writes docs/settings.md: every setting with its default and meaning, as mgral/config.py has them.
+"""Writes docs/settings.md: every setting with its default and meaning, as mgral/config/ has them.
 
     python docs/settings.py        # tests/test_settings_page.py fails when the page is not what this would write
 """
@@ -21,7 +21,7 @@ HEAD = """\
 
 For who edits `params.yaml`. There are {count}, and a run needs none of them: what a file leaves out has its default.
 `mgral check --params FILE` names every setting that is unknown, of the wrong type or out of range, with its line.
-Words: [glossary.md](glossary.md). This page is made from `mgral/config.py` by `python docs/settings.py`.
+Words: [glossary.md](glossary.md). This page is made from `mgral/config/` by `python docs/settings.py`.
 """
 
 

@@ -32,7 +32,7 @@ def record_cycle(job: Job, trained: Trained, inspected: Inspected, chosen: Chose
     result = CycleResult(
         cycle=job.cycle, labelled=trained.labelled, map=trained.map, ap50=trained.ap50, per_class=trained.per_class,
         choice=chosen.choice, snapshot=annotated.snapshot, table=chosen.table, search=chosen.search,
-        trained_on=trained.snapshot)
+        trained_on=trained.snapshot, content=chosen.content)
     folder = job.workspace.cycle(job.strategy, job.cycle)
     result.write(folder / "result.json")
     write_json(folder / "metrics.json", {"labelled": result.labelled, "map": result.map, "ap50": result.ap50})

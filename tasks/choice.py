@@ -17,16 +17,26 @@ from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
 from mgral.files import read_json, write_json
 from mgral.generators import finished
+from mgral.pool.content import fit_content
 from mgral.pool.effort import affordable, expected_boxes
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
 from mgral.randomness import derived_seed
+from mgral.report.content import draw_calibration
 from mgral.report.search import draw_search, draw_table, write_search
 from mgral.search.setup import Setup
 from mgral.search.strategy import Outcome
 from mgral.strategies import Need, PoolView, Selection, Strategy
 from mgral.study.plan import choosing
-from mgral.study.results import SNAPSHOT, Choice, ChoiceRecord, SearchResult, TableResult, deciding
+from mgral.study.results import (
+    SNAPSHOT,
+    Choice,
+    ChoiceRecord,
+    ContentResult,
+    SearchResult,
+    TableResult,
+    deciding,
+)
 from mgral.study.snapshot import labelled
 from tasks.detector import Inspected, Trained
 from tasks.engine import flow_run_id, step
@@ -44,6 +54,7 @@ class Chosen:
     choice: Choice
     table: TableResult | None = None
     search: SearchResult | None = None
+    content: ContentResult | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -76,9 +87,9 @@ def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         _skip_choosing(job)
         current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin})"
                            f"{since}.")
-        return Chosen(before.choice, before.table, before.search, _seconds_before(job))
+        return Chosen(before.choice, before.table, before.search, before.content, _seconds_before(job))
     chosen = _choose(job, trained, inspected)
-    ChoiceRecord(chosen.choice, chosen.table, chosen.search, by, trained.map).write(path)
+    ChoiceRecord(chosen.choice, chosen.table, chosen.search, by, trained.map, chosen.content).write(path)
     return chosen
 
 
@@ -90,10 +101,24 @@ def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         selection = finished(strategies.choose(strategy, view, _budget(job, view), rng), log)
     selection = _affordable(job, study, view, selection)
     seconds = {"choose": time.monotonic() - begun}
-    choice = _choice(selection)
+    choice, content = _choice(selection), _with_calibration(job, trained, view)
     if not isinstance(selection.outcome, Outcome):
-        return Chosen(choice, seconds=seconds)
-    return _with_outcome(job, trained, choice, selection.outcome)
+        return Chosen(choice, content=content, seconds=seconds)
+    return replace(_with_outcome(job, trained, choice, selection.outcome), content=content)
+
+
+def _with_calibration(job: Job, trained: Trained, view: PoolView) -> ContentResult | None:
+    """Draws how well what is in an image is known, beside the batch and in the cycle's MLflow run."""
+    path = job.workspace.cycle(job.strategy, job.cycle) / "content.png"
+    calibration = view.content and view.content.calibration
+    draw_calibration(path, calibration)
+    run = cycle_run(job, open_tracker(job), trained.snapshot)
+    run.artifact(path)
+    if calibration is None:
+        return None
+    explained, seen = calibration.explained(calibration.expected), calibration.explained(calibration.seen)
+    run.metrics({"content/explained": explained, "content/seen": seen})
+    return ContentResult(len(calibration.counted), explained, seen, calibration.verdict)
 
 
 def _view(job: Job, study: Study, strategy: Strategy, trained: Trained, inspected: Inspected,
@@ -102,16 +127,18 @@ def _view(job: Job, study: Study, strategy: Strategy, trained: Trained, inspecte
     seen = Inspection.load(inspected.path)
     boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
     known = tuple(image_id for image_id in seen.ids if image_id in boxes)
-    labelled_since = study.labelled_now()
-    pool = tuple(image_id for image_id in seen.ids if image_id not in boxes and image_id not in labelled_since)
-    truth = study.dataset.boxes if Need.TRUTH in strategy.needs else None
-    view = PoolView(pool, known, seen, study.dataset.classes, truth)
+    left_out = boxes.keys() | study.labelled_now() | set(study.splits.reward)
+    pool = tuple(image_id for image_id in seen.ids if image_id not in left_out)
+    content = fit_content(seen, boxes | study.truth(study.splits.reward), study.dataset.classes, boxes)
+    view = PoolView(pool, known, seen, study.dataset.classes,
+                    study.dataset.boxes if Need.TRUTH in strategy.needs else None, annotated=boxes, content=content,
+                    near_duplicates=job.config.pool.near_duplicates)
     if Need.EXPERIMENTS not in strategy.needs:
         return view, None
     table = opened.enter_context(open_table(study.table_url))
     setup = _setup(job, study, trained, table, boxes, pool)
     log = opened.enter_context(ExperimentLog(job, study, table, cycle_run(job, open_tracker(job), trained.snapshot)))
-    return PoolView(pool, known, seen, study.dataset.classes, truth, setup), log
+    return replace(view, setup=setup), log
 
 
 def _setup(job: Job, study: Study, trained: Trained, table: Table, boxes: Mapping, pool: tuple[str, ...]) -> Setup:

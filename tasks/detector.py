@@ -34,7 +34,7 @@ class Trained:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """The folder of what a detector saw in each labelled and pool image, and the seconds it took."""
+    """The folder of what a detector saw in each labelled, reward and pool image, and the seconds it took."""
 
     path: Path
     seconds: float
@@ -67,9 +67,9 @@ def train_detector(job: Job, after: int) -> Trained:
 
 @step("inspect pool")
 def inspect_pool(job: Job, trained: Trained) -> Inspected:
-    """What the detector sees in each labelled and pool image, shown to it once."""
+    """What the detector sees in each image but those of the test split, shown to it once."""
     study = open_study(job)
-    ids = tuple(sorted(study.splits.labelled + study.pool))
+    ids = tuple(sorted(study.splits.labelled + study.pool + study.splits.reward))
     path = study.workspace.cached("inspections", fingerprint("inspection", trained.fingerprint, ids), "")
     receipt = path.with_suffix(".json")
     if receipt.exists() and path.is_dir():

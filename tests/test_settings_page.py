@@ -1,4 +1,4 @@
-"""docs/settings.md is what mgral/config.py says."""
+"""docs/settings.md is what mgral/config/ says."""
 
 import runpy
 from pathlib import Path

@@ -30,7 +30,7 @@ PALETTES = {
     "beetle": (DARK, RED, BROWN, GREEN, BLUE, ORANGE),
     "butterfly": (BLUE, ORANGE, WHITE, YELLOW, BROWN, VIOLET),
 }
-TYPICAL = 0.5
+TYPICAL = 0.7
 """Chance of an object to have the first colour of its class; otherwise any of them."""
 FLOORS = {"soil": (105, 85, 65), "grass": (95, 115, 60), "boards": (150, 120, 85), "stone": (130, 130, 125),
           "snow": (190, 194, 200)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from sklearn.linear_model import RidgeCV
@@ -54,7 +55,18 @@ class Calibration:
         return float((1 - wrong / np.maximum(spread, 1e-12)).mean()) if there.any() else 0.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+    @property
+    def verdict(self) -> str:
+        """Whether to believe it more than the detector's own counts, in words."""
+        ours, seen = self.explained(self.expected), self.explained(self.seen)
+        shares = f"{100 * max(ours, 0):.0f} % of how counts of objects vary among {len(self.counted)} annotated images"
+        if ours > seen:
+            return f"What is expected in images explains {shares}; the detector's own, {100 * max(seen, 0):.0f} %."
+        return (f"What is expected in images explains {shares}, no more than the detector's own counts "
+                f"({100 * max(seen, 0):.0f} %): classes that it does not see are not seen here either.")
+
+
+@dataclass(frozen=True, eq=False)
 class Content:
     """Expected objects of each class in N images: `objects` (N, C), the true ones of annotated images."""
 
@@ -64,8 +76,11 @@ class Content:
 
     def of(self, ids: Sequence[ImageId]) -> np.ndarray:
         """Objects of each class (n, C) in these images."""
-        row = {image_id: row for row, image_id in enumerate(self.ids)}
-        return self.objects[[row[image_id] for image_id in ids]]
+        return self.objects[[self._row[image_id] for image_id in ids]]
+
+    @cached_property
+    def _row(self) -> dict[ImageId, int]:
+        return {image_id: row for row, image_id in enumerate(self.ids)}
 
 
 def fit_content(inspection: Inspection, annotated: Mapping[ImageId, Boxes], classes: Sequence[str],
@@ -82,7 +97,7 @@ def fit_content(inspection: Inspection, annotated: Mapping[ImageId, Boxes], clas
         return None
     known, features = objects_in([annotated[image_id] for image_id in shown], len(classes)), _features(inspection)
     rows = inspection.rows(shown)
-    expected = np.maximum(_model().fit(features[rows], known).predict(features), 0.0)
+    expected = np.maximum(_model().fit(features[rows], known).predict(features), 0.0).reshape(-1, len(classes))
     left_out = np.maximum(_left_out(features[rows], known), 0.0)
     new = [row for row, image_id in enumerate(shown) if image_id not in trained_on]
     judged = slice(None) if len(new) < FEWEST else new

@@ -10,8 +10,8 @@ import numpy as np
 from mgral import strategies
 from mgral.data.dataset import Boxes, Dataset, ImageId
 from mgral.errors import ConfigError, DataError
+from mgral.pool.content import FEWEST, fit_content
 from mgral.pool.inspection import Detections
-from mgral.pool.near_duplicates import NearDuplicates
 from mgral.pool.statistics import LEAST_SCORE
 from mgral.randomness import derived_seed
 from mgral.selection.images import Given, given_images
@@ -22,6 +22,7 @@ from mgral.strategies import INSPECTION, Need, PoolView, Selection, Strategy
 REMEDIES = {
     Need.PREDICTIONS: "give --predictions or --checkpoint",
     Need.CLASS_SCORES: "give --checkpoint, as predictions do not hold them",
+    Need.CONTENT: f"give --labelled, with at least {FEWEST} annotated images",
     Need.EXPERIMENTS: "it trains detectors: use `mgral run`",
     Need.OWN_HEADS: "it trains heads: use `mgral run`",
     Need.OWN_TRAINING: "it trains a detector: use `mgral run`",
@@ -34,7 +35,7 @@ class Selected:
     """A batch, best first, with all that is needed to write and to explain it.
 
     `dataset` holds all images of the folder and the boxes of the labelled ones; `detections` are those of the chosen
-    images; `passed_over` images were left out because they look like a labelled or chosen one.
+    images; `passed_over` images were left out because they look like a labelled one or like another one.
     """
 
     request: Request
@@ -58,24 +59,28 @@ def select(request: Request) -> Selected:
         DataError, StateError: files that cannot be used.
     """
     request.check()
-    strategy = strategies.get(request.strategy or _usual(request))
-    _check_needs(strategy, request)
+    if request.strategy is not None:
+        _check_needs(strategies.get(request.strategy), request)
     given = given_images(request.images, request.labelled, request.unboxed, request.without)
-    images = given.images
+    strategy, images = strategies.get(request.strategy or _usual(request, given)), given.images
     _check_budget(request, len(images), len(given.boxes))
     seen = see(request, images, given.classes)
     classes, boxes = _joined_classes(seen, given, request)
     dataset = Dataset(request.images, tuple(classes), tuple(classes.values()), images, boxes)
     view = _view(seen, dataset)
+    _check_content(strategy, view, request)
     selection = _chosen(strategy, view, request)
     key = request.key([[image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
                        for image in images.values()])
     return Selected(request, key, dataset, strategy, selection, shown(seen.inspection, selection.ids), len(boxes),
-                    given.unboxed, _passed_over(view, selection), seen.source,
+                    given.unboxed, len(view.pool) - len(strategies.distinct_only(view, request.budget).pool),
+                    seen.source,
                     (*_unsaid(view), *given.notes, *seen.notes))
 
 
-def _usual(request: Request) -> str:
+def _usual(request: Request, given: Given) -> str:
+    if len(given.boxes) >= FEWEST and any(len(boxes) for boxes in given.boxes.values()):
+        return "content"
     return "coreset" if request.predictions is None and request.checkpoint is None else "balanced_entropy"
 
 
@@ -111,7 +116,9 @@ def _view(seen: Seen, dataset: Dataset) -> PoolView:
     if predicted and predicted < len(dataset.classes):
         more = np.zeros((count, locations, len(dataset.classes) - predicted), np.float32)
         inspection = replace(inspection, class_scores=np.concatenate([inspection.class_scores, more], axis=2))
-    return PoolView(pool, tuple(dataset.boxes), inspection, dataset.classes, annotated=dataset.boxes)
+    return PoolView(pool, tuple(dataset.boxes), inspection, dataset.classes, annotated=dataset.boxes,
+                    content=fit_content(inspection, dataset.boxes, dataset.classes) if dataset.classes else None,
+                    near_duplicates="skip")
 
 
 def _check_needs(strategy: Strategy, request: Request) -> None:
@@ -119,11 +126,19 @@ def _check_needs(strategy: Strategy, request: Request) -> None:
     there = {Need.EMBEDDINGS}
     there |= {Need.PREDICTIONS} if request.predictions is not None else set()
     there |= INSPECTION if request.checkpoint is not None else set()
+    there |= {Need.CONTENT} if request.labelled is not None else set()
     missing = sorted(strategy.needs - there)
     missing = [need for need in missing if need not in INSPECTION] or missing
     if missing:
         raise ConfigError(*(f"--strategy {strategy.name}: expected {need}, got none; {REMEDIES[need]}"
                             for need in missing))
+
+
+def _check_content(strategy: Strategy, view: PoolView, request: Request) -> None:
+    if Need.CONTENT in strategy.needs and view.content is None:
+        raise ConfigError(f"--labelled: expected at least {FEWEST} annotated images with boxes to learn from what is "
+                          f"in the others, got {len(view.labelled)} in {request.labelled}; label more, or choose by "
+                          "--strategy coreset")
 
 
 def _unsaid(view: PoolView) -> tuple[str, ...]:
@@ -144,14 +159,3 @@ def _chosen(strategy: Strategy, view: PoolView, request: Request) -> Selection:
             raise
         raise ConfigError(f"{request.strategy}: expected a strategy that chooses, got {type(error).__name__}: "
                           f"{' '.join(str(error).split())}; correct its code") from error
-
-
-def _passed_over(view: PoolView, selection: Selection) -> int:
-    """Images not chosen that look like a labelled or chosen one."""
-    duplicates = NearDuplicates(view.inspection, view.pool, view.labelled)
-    row = {image_id: number for number, image_id in enumerate(view.pool)}
-    chosen = [row[image_id] for image_id in selection.ids]
-    for number in chosen:
-        duplicates.take(number)
-    duplicates.penalty[chosen] = 0
-    return int((duplicates.penalty > 0).sum())

@@ -38,7 +38,8 @@ def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
 
 def known(view: PoolView) -> np.ndarray:
     """Objects of each class (C,) that are annotated in the labelled images."""
-    return view.content.of([image_id for image_id in view.labelled if image_id in view.inspection.row]).sum(axis=0)
+    inspected = set(view.content.ids)
+    return view.content.of([image_id for image_id in view.labelled if image_id in inspected]).sum(axis=0)
 
 
 def greedy(objects: np.ndarray, there: np.ndarray, budget: int) -> tuple[list[int], tuple[float, ...]]:

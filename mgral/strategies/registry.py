@@ -16,7 +16,8 @@ from mgral.strategies.strategy import Strategy
 
 GROUP = "mgral.strategies"
 BUILT_IN = {"random": "mgral.strategies.random", "balanced_entropy": "mgral.strategies.balanced_entropy",
-            "content": "mgral.strategies.content", "coreset": "mgral.strategies.coreset", "rare_first": "mgral.strategies.rare_first",
+            "content": "mgral.strategies.content",
+            "coreset": "mgral.strategies.coreset", "rare_first": "mgral.strategies.rare_first",
             "mgral": "mgral.search.strategy"}
 """Modules by name, each with its `STRATEGY`: none is loaded before it is asked for."""
 

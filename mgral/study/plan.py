@@ -23,7 +23,8 @@ REPORT = "report"
 PREPARED = ("splits.json", "source.json", "snapshot.json", "annotations.json")
 LABELLED = ("snapshot.json", "annotations.json")
 """A cycle's part of the chain that holds the labelled set."""
-DECIDED = (*LABELLED, "choice.json", "preannotations.json", "chosen.jpg", "batch.html", "result.json")
+DECIDED = (*LABELLED, "choice.json", "preannotations.json", "chosen.jpg", "batch.html", "content.png",
+           "result.json")
 SEARCHED = ("table.png", "search.png", "controls.json")
 TRAINING = ("device", "data", "detector", "training", "study.training")
 """Settings that decide what a cycle's detector is."""
@@ -124,7 +125,7 @@ def work(config: Config, splits: Splits, planned: Iterable[Stage]) -> Counter[st
         detectors = bool(stage.cycle) + ends
         total.update(train=config.training.steps * detectors, test=len(splits.test) * detectors)
         if stage.cycle:
-            total.update(inspect=len(splits.pool) + len(splits.labelled))
+            total.update(inspect=len(splits.pool) + len(splits.labelled) + len(splits.reward))
         if stage.strategy and searches(stage.strategy):
             total.update(choosing(config))
     return total
@@ -145,7 +146,7 @@ def _cycle(config: Config, needs: Sequence[Path], seed: int, strategy: str, cycl
     folder = workspace.cycle(strategy, cycle)
     before = [workspace.cycle(strategy, earlier) / name for earlier in range(cycle)
               for name in (LABELLED if earlier else PREPARED)]
-    sections = (*_training(config, searching), "study.budget", "study.budget_boxes",
+    sections = (*_training(config, searching), "pool", "study.budget", "study.budget_boxes",
                 *(("table", "search", "study.true_gains") if searching else ()))
     own = [Path(strategy)] if strategy.endswith(".py") else []
     return Stage(

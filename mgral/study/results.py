@@ -60,12 +60,23 @@ class SearchResult:
 
 
 @dataclass(frozen=True, slots=True)
+class ContentResult:
+    """How well what is in an image is known: the share of the variation in counts between `judged` annotated images
+    that is `explained`, and the share that the detector's own counts explain, `seen`; `verdict` says it in words."""
+
+    judged: int
+    explained: float
+    seen: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True)
 class CycleResult:
     """One cycle: its detector on the test split (fractions), and what was chosen with it.
 
     `labelled` counts the images before the choice. `table` is None for strategies without one, `search` where none was
-    run: the choice's origin then says what chose instead. `trained_on` is the version of the labelled set that trained
-    the detector, `snapshot` that with the batch.
+    run: the choice's origin then says what chose instead; `content` where too little was annotated to learn from.
+    `trained_on` is the version of the labelled set that trained the detector, `snapshot` that with the batch.
     """
 
     cycle: int
@@ -78,6 +89,7 @@ class CycleResult:
     table: TableResult | None = None
     search: SearchResult | None = None
     trained_on: str | None = None
+    content: ContentResult | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -98,6 +110,7 @@ class ChoiceRecord:
     search: SearchResult | None
     by: Mapping[str, Any]
     reached: float | None = None
+    content: ContentResult | None = None
 
     def write(self, path: Path) -> None:
         write_json(path, asdict(self))
@@ -111,8 +124,11 @@ class ChoiceRecord:
         """Raises StateError if a choice with these settings would be another one: a batch that people may be at work
         on is not replaced. Labels may have been corrected since."""
         now = json.loads(canonical_json(by))
-        changed = [f"{name} {shown(self.by.get(name))}, now {shown(now.get(name))}"
-                   for name in sorted({*self.by, *now} - {SNAPSHOT}) if self.by.get(name) != now.get(name)]
+        # A setting that did not exist then had the value that is its default now.
+        then = {name: value for name, value in json.loads(canonical_json(deciding(Config(), True, ""))).items()
+                if name in now} | dict(self.by)
+        changed = [f"{name} {shown(then.get(name))}, now {shown(now.get(name))}"
+                   for name in sorted({*then, *now} - {SNAPSHOT}) if then.get(name) != now.get(name)]
         if changed:
             raise StateError(f"{path}: expected a batch chosen with today's settings, got one chosen with "
                              f"{'; '.join(changed[:3])}{' …' if len(changed) > 3 else ''}; set it back, give the study "
@@ -125,7 +141,7 @@ def deciding(config: Config, searching: bool, snapshot: str) -> dict[str, Any]:
     if config.study.budget_boxes is not None:
         study["budget_boxes"] = config.study.budget_boxes
     sections = {"detector": config.detector.model_dump(mode="json"), "study": study,
-                "training": config.training.model_dump(mode="json")}
+                "training": config.training.model_dump(mode="json"), "pool": config.pool.model_dump(mode="json")}
     if searching or config.study.training != "supervised":
         sections["semisup"] = config.semisup.used()
     if searching:
@@ -138,8 +154,8 @@ def deciding(config: Config, searching: bool, snapshot: str) -> dict[str, Any]:
 def _chosen(values: Mapping[str, Any]) -> dict[str, Any]:
     choice = Choice(**{name: value if name == "origin" else tuple(value)
                        for name, value in values["choice"].items()})
-    nested = {name: values[name] and kind(**values[name])
-              for name, kind in (("table", TableResult), ("search", SearchResult))}
+    kinds = {"table": TableResult, "search": SearchResult, "content": ContentResult}
+    nested = {name: values.get(name) and kind(**values[name]) for name, kind in kinds.items()}
     return {**nested, "choice": choice}
 
 

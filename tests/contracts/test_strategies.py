@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from mgral.errors import ConfigError
+from mgral.pool.content import Calibration, Content
 from mgral.pool.inspection import Detections, Inspection
 from mgral.strategies import Need, PoolView, Selection, Strategy, check, choose, chosen, get, names
 from tests.small_data import blank_dataset
@@ -22,7 +23,13 @@ def pool_view(order=POOL):
     nothing = Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64))
     inspection = Inspection(ids, rng.normal(size=(27, 256)).astype(np.float32),
                             rng.random((27, 5, 4)).astype(np.float32), (nothing,) * 27)
-    return PoolView(tuple(order), LABELLED, inspection, ("a", "b", "c", "d"), truth)
+    return PoolView(tuple(order), LABELLED, inspection, ("a", "b", "c", "d"), truth,
+                    content=content_of(ids, rng.exponential(size=(27, 4))))
+
+
+def content_of(ids, objects):
+    nothing = np.zeros((0, objects.shape[1]))
+    return Content(tuple(ids), objects, Calibration(("a", "b", "c", "d")[:objects.shape[1]], nothing, nothing, nothing))
 
 
 @pytest.fixture(params=[name for name in names() if Need.EXPERIMENTS not in get(name).needs])
@@ -63,7 +70,8 @@ def test_same_seed_same_ids_and_other_seed_others(strategy):
     given = pool_view()
     same = np.zeros_like(given.inspection.embedding), np.full_like(given.inspection.class_scores, 0.5)
     alike = Inspection(given.inspection.ids, *same, given.inspection.detections)
-    flat = PoolView(POOL, LABELLED, alike, (), dict.fromkeys((*POOL, *LABELLED), given.truth["a"]))
+    flat = PoolView(POOL, LABELLED, alike, given.classes, dict.fromkeys((*POOL, *LABELLED), given.truth["a"]),
+                    content=content_of(given.content.ids, np.ones_like(given.content.objects)))
     assert len({ids(strategy, flat, 7, seed) for seed in range(5)}) > 1
 
 
@@ -105,7 +113,8 @@ def six_images(order):
     inspection = Inspection(tuple(str(row) for row in order), embedding[order], scores[order],
                             tuple(found[row] for row in order))
     truth = blank_dataset({str(row): [row % 3] * (row + 1) for row in range(6)}).boxes
-    return PoolView(("1", "2", "4", "5"), ("0", "3"), inspection, ("a", "b", "c"), truth)
+    return PoolView(("1", "2", "4", "5"), ("0", "3"), inspection, ("a", "b", "c"), truth,
+                    content=content_of(inspection.ids, rng.exponential(size=(6, 3))[order]))
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3, 4, 5], [1, 2, 4, 5, 0, 3], [5, 4, 3, 2, 1, 0], [3, 0, 5, 2, 4, 1]])
@@ -142,8 +151,8 @@ def test_experiments_are_a_need_like_others():
 
 
 def test_unknown_strategy():
-    with pytest.raises(ConfigError, match="expected a strategy of random, balanced_entropy, coreset, rare_first, "
-                                          "mgral, or a file FILE.py with a function `select`, got 'best'"):
+    with pytest.raises(ConfigError, match="expected a strategy of random, balanced_entropy, content, coreset, "
+                                          "rare_first, mgral, or a file FILE.py with a function `select`, got 'best'"):
         get("best")
 
 
@@ -214,3 +223,35 @@ def test_what_is_measured_on_the_way_is_yielded_and_what_is_learned_reaches_sele
     with pytest.raises(StopIteration) as end:
         next(running)
     assert end.value.value.scores == (24.0, 24.0)
+
+
+def copies(size=30, bursts=10, known=4):
+    """A pool of bursts that look alike, and labelled images, the last of which shows the first burst."""
+    rng, seen = np.random.default_rng(4), {}
+    scenes = rng.normal(size=(bursts, 16))
+    for row in range(size):
+        seen[f"p{row:02d}"] = scenes[row % bursts] + rng.normal(size=16) / 100
+    for row in range(known):
+        seen[f"known {row}"] = scenes[0] + 0.001 if row == known - 1 else rng.normal(size=16)
+    ids, rng = tuple(seen), np.random.default_rng(5)
+    found = [Detections(np.tile(np.float32([1, 1, 9, 9]), (2, 1)), np.sort(rng.random(2).astype(np.float32))[::-1],
+                        rng.integers(0, 3, 2)) for _ in ids]
+    inspection = Inspection(ids, np.array(list(seen.values()), np.float32), rng.random((len(ids), 5, 3)).astype("f4"),
+                            tuple(found))
+    truth = blank_dataset({image_id: rng.integers(0, 3, 2).tolist() for image_id in ids}).boxes
+    return PoolView(ids[:size], ids[size:], inspection, ("a", "b", "c"), truth, near_duplicates="skip",
+                    content=content_of(ids, rng.exponential(size=(len(ids), 3))))
+
+
+def test_near_duplicates_are_passed_over_for_all_alike(strategy):
+    batch = ids(strategy, copies(), 9)
+    assert {int(image_id[1:]) % 10 for image_id in batch} == set(range(1, 10))  # one a burst, none of the labelled one
+    longer = ids(strategy, copies(), 12)
+    assert len(set(longer)) == 12  # a budget beyond what is distinct is met nevertheless
+
+
+def test_near_duplicates_may_be_allowed(strategy):
+    assert len(ids(strategy, replace(copies(), near_duplicates="allow"), 30)) == 30
+    alike = [len({int(image_id[1:]) % 10 for image_id in ids(strategy, replace(copies(), near_duplicates="allow"), 9,
+                                                             seed)}) for seed in range(5)]
+    assert strategy.name == "coreset" or min(alike) < 9

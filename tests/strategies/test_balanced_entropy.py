@@ -1,4 +1,4 @@
-"""Class-balanced entropy without near-duplicates, against a slow oracle that is written from its description."""
+"""Class-balanced entropy against a slow oracle that is written from its description."""
 
 import math
 
@@ -32,23 +32,16 @@ def oracle(seen, pool, labelled, budget):
         p = min(max(p, 1e-12), 1 - 1e-12)
         return -p * math.log(p) - (1 - p) * math.log(1 - p)
 
-    def apart(first, second):
-        return math.dist(seen.embedding[seen.row[first]].tolist(), seen.embedding[seen.row[second]].tolist())
-
-    usual = math.sqrt(np.mean([apart(first, second) ** 2 for first in pool for second in pool]))
     mass = [1.0] * seen.class_scores.shape[2]
-    taken = list(labelled)
     for image_id in labelled:
         for label, score in detections(image_id):
             mass[label] += score
     picked = []
     for _ in range(budget):
         left = [image_id for image_id in pool if image_id not in picked]
-        new = [image_id for image_id in left if all(apart(image_id, known) >= 0.25 * usual for known in taken)]
-        best = max(new or left, key=lambda image_id: sum(entropy(p) * sum(mass) / mass[label]
-                                                         for label, p in detections(image_id)))
+        best = max(left, key=lambda image_id: sum(entropy(p) * sum(mass) / mass[label]
+                                                  for label, p in detections(image_id)))
         picked.append(best)
-        taken.append(best)
         for label, score in detections(best):
             mass[label] += score
     return tuple(picked)
@@ -59,29 +52,6 @@ def test_it_is_the_greedy_choice_image_by_image(seed):
     seen = inspection(size=100, seed=seed)
     pool, labelled = sets(seen.ids, 12)
     assert chosen(seen, pool, labelled, 25) == oracle(seen, pool, labelled, 25)
-
-
-def test_of_near_duplicates_one_is_chosen_and_the_others_only_when_nothing_else_is_left():
-    embedding = SEEN.embedding.copy()
-    embedding[:] = np.random.default_rng(0).normal(size=embedding.shape) * 9  # far apart, all of them
-    twins, models = SEEN.rows(POOL[:80:2]), SEEN.rows(POOL[1:80:2])
-    embedding[twins] = embedding[models] + 0.01
-    seen = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
-    pairs = [{twin, model} for twin, model in zip(POOL[:80:2], POOL[1:80:2], strict=True)]
-    distinct = len(POOL) - len(pairs)
-    batch = chosen(seen, POOL, LABELLED, distinct)
-    assert not any(pair <= set(batch) for pair in pairs)
-    longer = chosen(seen, POOL, LABELLED, distinct + 5)
-    assert longer[:distinct] == batch
-    assert sum(pair <= set(longer) for pair in pairs) == 5
-
-
-def test_a_copy_of_a_labelled_image_is_left_out():
-    embedding = np.random.default_rng(1).normal(size=SEEN.embedding.shape).astype(np.float32) * 9
-    seen = Inspection(SEEN.ids, embedding, SEEN.class_scores, SEEN.detections)
-    best = chosen(seen, POOL, LABELLED, 1)[0]
-    embedding[seen.row[LABELLED[0]]] = embedding[seen.row[best]]
-    assert best not in chosen(seen, POOL, LABELLED, len(POOL) - 1)
 
 
 def test_a_class_that_is_rare_among_the_labelled_images_counts_more():
@@ -129,11 +99,11 @@ def predictions_alone(*found, embedding=None):
     return Inspection(ids, embedding, np.zeros((len(found), 0, 2), np.float32), detections)
 
 
-def test_predictions_and_embeddings_are_enough():
+def test_predictions_are_enough():
     seen = predictions_alone([(0, 0.5)], [(1, 0.5), (1, 0.4)], [])
     view = PoolView(seen.ids, (), seen)
     assert view.offers == {Need.PREDICTIONS, Need.EMBEDDINGS}
-    assert get("balanced_entropy").needs == view.offers
+    assert get("balanced_entropy").needs == {Need.PREDICTIONS}
     assert chosen(seen, seen.ids, (), 2) == ("i1", "i0")
 
 
@@ -165,10 +135,3 @@ def test_reasons_are_words(found, labelled, reason):
     seen = predictions_alone(found, labelled)
     view = PoolView(("i0",), ("i1",), seen, ("leaf", "beetle"))
     assert selected(get("balanced_entropy"), view, 1, np.random.default_rng(0)).reasons == (reason,)
-
-
-def test_a_copy_that_is_taken_for_want_of_others_is_said_to_be_one():
-    seen = predictions_alone([(0, 0.5)], [(0, 0.5)], [(0, 0.5)], embedding=np.float32([[0, 0], [0, 0], [9, 9]]))
-    view = PoolView(seen.ids, (), seen)
-    reasons = selected(get("balanced_entropy"), view, 3, np.random.default_rng(0)).reasons
-    assert [reason.endswith("; looks like another") for reason in reasons] == [False, False, True]

@@ -48,15 +48,6 @@ def inspected(embedding):
     return Inspection(ids, rows, np.zeros((len(ids), 1, 1)), ())
 
 
-def test_rare_first_leaves_near_copies_to_the_end():
-    truth = blank_dataset({"rare": [1, 1], "copy": [1, 1], "common": [0], "known": [0], "twin": [0, 0]}).boxes
-    embedding = {"rare": (0, 0), "copy": (0, 0.1), "common": (9, 0), "known": (0, 9), "twin": (0.1, 9)}
-    view = PoolView(("rare", "copy", "common", "twin"), ("known",), inspected(embedding), truth=truth)
-    batch = choose("rare_first", view, 4, np.random.default_rng(0))
-    assert {batch[0]} < {"rare", "copy"}
-    assert batch[1] == "common"
-
-
 def test_rare_first_needs_the_truth():
     for truth in (None, {"a": Boxes.of()}):
         with pytest.raises(ValueError, match="expected the true boxes of the pool, got a pool without"):
