@@ -226,8 +226,9 @@ def _with_outcome(job: Job, trained: Trained, choice: Choice, outcome: Outcome) 
     worth = TableResult(len(table.fingerprints) + (found.fallbacks if found else 0), quality.loo_r2, quality.spearman,
                         quality.reliable, table.verdict)
     seconds = {"experiments": table.seconds, **(found.seconds if found else {})}
-    return Chosen(choice, worth, found and SearchResult(found.value, found.estimate, found.deviation, found.checked,
-                                                        found.fallbacks, controls), seconds)
+    search = found and SearchResult(found.value, found.estimate, found.deviation, found.checked, found.fallbacks,
+                                    controls)
+    return Chosen(choice, worth, search, seconds=seconds)
 
 
 def _track_iterations(run: Run, iterations: tuple) -> None:

@@ -159,8 +159,8 @@ def test_absurd_numbers_were_tried_of_all_sections():
     ("training: {lr: '0.001'}", "training.lr: expected a valid number, got '0.001'"),
     ("study: {name: a/b}", "study.name: expected text that matches '^[A-Za-z0-9][A-Za-z0-9._-]*$', got 'a/b'"),
     ("1: 2", "1: expected names of settings, got 1"),
-    ('{"a\\nb": 1}', "'a\\nb': unknown setting; expected one of device, data, detector, training, semisup, pool, table, "
-                     "search, study, semisup_study, services")])
+    ('{"a\\nb": 1}', "'a\\nb': unknown setting; expected one of device, data, detector, training, semisup, pool, "
+                     "table, search, study, semisup_study, services")])
 def test_what_people_write_instead_is_one_line_with_advice(tmp_path, text, line):
     with pytest.raises(ConfigError) as caught:
         read_config(write(tmp_path, text))
