@@ -46,6 +46,11 @@ def weights_file() -> Path | None:
     return path if path and path.is_file() else None
 
 
+def pretrained_missing() -> str | None:
+    """What installs the package, as one types it; None where it is there."""
+    return None if weights_file() else INSTALL
+
+
 def check_package() -> Path:
     """The file of the weights.
 

@@ -68,8 +68,8 @@ def select(request: Request) -> Selected:
     dataset = Dataset(request.images, tuple(classes), tuple(classes.values()), images, boxes)
     view = _view(seen, dataset)
     selection = _chosen(strategy, view, request)
-    key = request.key([[image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
-                       for image in images.values()])
+    key = request.key([seen.told_apart, *([image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
+                                          for image in images.values())])
     return Selected(request, key, dataset, strategy, selection, shown(seen.inspection, selection.ids), len(boxes),
                     given.unboxed, _passed_over(view, selection), seen.source,
                     (*_unsaid(view), *given.notes, *seen.notes))
