@@ -36,7 +36,8 @@ def add(commands) -> None:
     known.add_argument("--annotations", type=Path, metavar="FILE", help="the COCO file whose image and category ids "
                        "the predictions use; data.yaml or classes.txt for YOLO")
     known.add_argument("--embeddings", type=Path, metavar="FILE.npy", help="embeddings of all images, in the order of "
-                       "their sorted names or as a .txt beside names them (default: the detector's, or how they look)")
+                       "their sorted names or as a .txt beside names them (default: the detector's, or how they "
+                       "look and what an ImageNet network sees)")
     known.add_argument("--labelled", type=Path, metavar="FILE", help="COCO file of the images that are labelled")
     known.add_argument("--unboxed", choices=("labelled", "pool"), help="what images without a box in that file are: "
                        "looked at and empty, or not looked at")

@@ -10,8 +10,8 @@ from mgral.section import AtLeastOne, Batch, Fraction, Positive, Section, Side, 
 
 
 class DetectorConfig(Section):
-    preset: Literal["tiny", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
-    """`tiny` learns in a minute on a CPU; the others are mmdet's own."""
+    preset: Literal["tiny", "lite0", "ssd300", "retinanet_r50", "faster_rcnn_r50"] = "tiny"
+    """`tiny` learns in a minute on a CPU; `lite0` nearly so, from ImageNet's weights; the others are mmdet's own."""
     config: str | None = None
     """An mmdet config that replaces the preset: a path, or `mmdet::…` for one that mmdet ships. Such a file is Python
     and is executed, with whatever it imports, by `mgral check` too: use files that you trust."""
@@ -34,6 +34,8 @@ class DetectorConfig(Section):
     def _width_is_the_presets(self) -> DetectorConfig:
         if self.width != 1.0 and self.config is not None:
             raise ValueError(f"expected width 1.0 with a config, got {self.width}; only presets can be narrowed")
+        if self.width != 1.0 and self.preset == "lite0":
+            raise ValueError(f"expected width 1.0 for lite0, whose weights are given, got {self.width}")
         return self
 
 

@@ -10,7 +10,9 @@ from mgral.detection.distributed import ALONE, World, joined
 from mgral.detection.evaluation import Evaluation, evaluate, soft_ap
 from mgral.detection.foreign import image_size_of, load_foreign
 from mgral.detection.heads import Dense, Features, Found, Losses, ProposalHead
+from mgral.detection.imagenet import pretrained_missing
 from mgral.detection.inspecting import BATCH, batches, detect, evaluating, inspect, originals, parts
+from mgral.detection.pretrained import pretrained_embedding
 from mgral.detection.proposals import Stages
 from mgral.detection.targets import Target, moved
 from mgral.detection.tensors import read_tensors
@@ -19,5 +21,5 @@ __all__ = [
     "ALONE", "BACKGROUND", "BATCH", "AnchorHead", "Dense", "Detector", "Evaluation", "Features", "Found", "Losses",
     "ProposalHead", "Stages", "Target", "World", "batches", "build_detector", "check_detector", "detect", "evaluate",
     "evaluating", "image_size_of", "inspect", "joined", "load_checkpoint", "load_foreign", "moved", "originals",
-    "parts", "read_tensors", "save_checkpoint", "soft_ap",
+    "parts", "pretrained_embedding", "pretrained_missing", "read_tensors", "save_checkpoint", "soft_ap",
 ]

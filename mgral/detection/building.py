@@ -18,6 +18,7 @@ from mgral.config import DetectorConfig
 from mgral.data.images import PADDING
 from mgral.detection import operators
 from mgral.detection.detector import Channels, Detector
+from mgral.detection.imagenet import check_package
 from mgral.detection.presets import forget_pretrained, model_config
 from mgral.detection.targets import Target
 from mgral.detection.tensors import COUNTER, counted, read_tensors, weights_of
@@ -82,6 +83,11 @@ def check_detector(config: DetectorConfig, device: str, classes: Sequence[str] =
             model = _without_weights(config, classes)
         except ConfigError as error:
             faults.append(_named(str(error), config))
+    if config.config is None and config.preset == "lite0" and config.weights is None:
+        try:
+            check_package()
+        except ConfigError as error:
+            faults.append(str(error))
     if weights is not None and model is not None:
         try:
             fitting = _fitting(model, weights, path)
@@ -121,6 +127,9 @@ def _settings(config: DetectorConfig, classes: Sequence[str]) -> dict[str, Any]:
         return settings
     forget_pretrained(settings)
     if weights.startswith(NAMED):
+        if config.config is None and config.preset == "lite0":
+            raise ConfigError("detector.weights: expected a checkpoint file or nothing, as lite0 has ImageNet weights "
+                              f"of its own, got {weights}; leave it out")
         if config.width != 1.0:
             raise ConfigError(f"detector.weights: expected a checkpoint of this width ({config.width}), got {weights}; "
                               "published weights fit detector.width 1.0 only")
@@ -234,6 +243,8 @@ def _naming(expected: str) -> Iterator[None]:
     """mmdet's registry wraps whatever its classes raise, and a download may fail in many ways: all on one line."""
     try:
         yield
+    except MgralError:
+        raise
     except Exception as error:
         raise ConfigError(f"{expected}, got {type(error).__name__}: {' '.join(str(error).split())}") from error
 

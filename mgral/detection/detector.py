@@ -41,9 +41,9 @@ class Detector(nn.Module):
     def __init__(self, config: DetectorConfig, classes: Sequence[str], model: nn.Module, channels: Channels) -> None:
         super().__init__()
         self.config, self.classes = config, tuple(classes)
-        # A quarter faster for the many small convolutions of `tiny`. Not for all models: on a CPU, oneDNN's backward
-        # pass of a strided 1 × 1 convolution of eight channels writes where it must not (seen with torch 2.11).
-        ours = config.config is None and config.preset == "tiny"
+        # A quarter faster for many small convolutions. Not for all models: on a CPU, oneDNN's backward pass
+        # of a strided 1 × 1 convolution of eight channels writes where it must not (seen with torch 2.11).
+        ours = config.config is None and config.preset in ("tiny", "lite0")
         self.layout = torch.channels_last if ours else torch.contiguous_format
         self.model = model.to(memory_format=self.layout)
         for module in model.modules():

@@ -8,9 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from mgral.config import DetectorConfig
+from mgral.detection.imagenet import backbone_weights
+from mgral.detection.lite0 import CHANNELS, PIXELS, Lite0
 from mgral.errors import ConfigError
 from mgral.files import why_unreadable
 
+FROZEN = 5
+"""Stages of `lite0` that do not learn unless `detector.frozen_stages` says so."""
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
 
 
@@ -47,8 +51,22 @@ def tiny(classes: int) -> dict[str, Any]:
     }
 
 
+def lite0(classes: int) -> dict[str, Any]:
+    """`tiny` on EfficientNet-Lite0 (`mgral.detection.lite0`) as ImageNet taught it, 3.6 M parameters.
+
+    The stages to stride 16 do not learn; what it costs and gains to freeze more or fewer is in docs/detectors.md.
+    """
+    model = tiny(classes)
+    model["data_preprocessor"] |= PIXELS
+    model["backbone"] = {"type": Lite0, "frozen_stages": FROZEN, 
+                         "init_cfg": {"type": "Pretrained", "load": backbone_weights}}
+    model["neck"] |= {"in_channels": list(CHANNELS)}
+    return model
+
+
 PRESETS: dict[str, Callable[[int], dict[str, Any]] | str] = {
     "tiny": tiny,
+    "lite0": lite0,
     "ssd300": "mmdet::ssd/ssd300_coco.py",
     "retinanet_r50": "mmdet::retinanet/retinanet_r50_fpn_1x_coco.py",
     "faster_rcnn_r50": "mmdet::faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py",

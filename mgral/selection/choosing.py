@@ -70,8 +70,8 @@ def select(request: Request) -> Selected:
     view = _view(seen, dataset)
     _check_content(strategy, view, request)
     selection = _chosen(strategy, view, request)
-    key = request.key([[image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
-                       for image in images.values()])
+    key = request.key([seen.told_apart, *([image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
+                                          for image in images.values())])
     return Selected(request, key, dataset, strategy, selection, shown(seen.inspection, selection.ids), len(boxes),
                     given.unboxed, len(view.pool) - len(strategies.distinct_only(view, request.budget).pool),
                     seen.source,

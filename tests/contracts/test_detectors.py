@@ -13,6 +13,7 @@ from mgral.data.images import ImageStore
 from mgral.detection import build_detector, detect, evaluate, inspect, load_checkpoint, save_checkpoint
 from mgral.training.supervised import supervised_training
 from tests.detection.scenes import CLASSES, Scenes, ap50_of, learn_by_heart, target
+from tests.detection.weights import needs_weights
 
 pytestmark = pytest.mark.filterwarnings("ignore:torch.meshgrid")  # mmdet's point generator
 
@@ -23,12 +24,13 @@ model = dict(
     neck=dict(in_channels=[8, 16, 32, 64], out_channels=32),
     bbox_head=dict(in_channels=32, feat_channels=32, stacked_convs=1, norm_cfg=dict(type='GN', num_groups=8)))
 """
-SIDE = {"tiny": 64, "ssd300": 264, "retinanet_r50": 128, "faster_rcnn_r50": 96, "fcos": 128}
+SIDE = {"tiny": 64, "lite0": 64, "ssd300": 264, "retinanet_r50": 128, "faster_rcnn_r50": 96, "fcos": 128}
 """Pixels a side of the scenes: those on which each family's own anchors fit the objects."""
 # SSD has no norm layers, so it needs updates rather than images: 60 on four images leave it at AP50 .4, 160 on two
 # bring it to .8 or above in the same time. Batch norm wants it the other way round: eight images a step.
 LEARNING = {
     "tiny": TrainingConfig(steps=100, batch_size=4, lr=5e-3),
+    "lite0": TrainingConfig(steps=100, batch_size=4, lr=5e-3),
     "ssd300": TrainingConfig(steps=160, batch_size=2, lr=3e-3),
     "retinanet_r50": TrainingConfig(steps=140, batch_size=8, lr=5e-3),
     "faster_rcnn_r50": TrainingConfig(steps=100, batch_size=4, lr=4e-3),
@@ -36,7 +38,8 @@ LEARNING = {
 }
 
 
-@pytest.fixture(scope="module", params=list(SIDE))
+@pytest.fixture(scope="module", params=[pytest.param(name, marks=needs_weights if name == "lite0" else ())
+                                        for name in SIDE])
 def name(request):
     return request.param
 
@@ -45,7 +48,7 @@ def name(request):
 def config(name, tmp_path_factory):
     size = max(SIDE[name], 300 if name == "ssd300" else 0)
     if name != "fcos":
-        return DetectorConfig(preset=name, width=1.0 if name == "tiny" else 0.125, image_size=size)
+        return DetectorConfig(preset=name, width=1.0 if name in ("tiny", "lite0") else 0.125, image_size=size)
     path = tmp_path_factory.mktemp("fcos") / "model.py"
     path.write_text(FCOS)
     return DetectorConfig(config=str(path), image_size=size)
@@ -62,7 +65,7 @@ def learned(name, fresh):
 
     With a second object in some of them the narrowed presets need about twice as long: more than a test has.
     """
-    objects = (1, 2) if name == "tiny" else (1, 1)
+    objects = (1, 2) if name in ("tiny", "lite0") else (1, 1)
     scenes, detector = Scenes(8, side=SIDE[name], objects=objects), copy.deepcopy(fresh)
     losses = learn_by_heart(detector, scenes, LEARNING[name])
     return detector.eval(), scenes, losses
