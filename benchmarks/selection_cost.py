@@ -2,12 +2,13 @@
 
     python benchmarks/selection_cost.py [--params params.yaml] [--data DIR] [--seed 0] [--json]
 
-The first cycle of a study, all of it new: its detector is trained, then every strategy chooses, first what it `fit`s
-(of `mgral` the table of experiments, parallel processes started and the detector of half of the labels included), then
-what it `select`s (its search, the controls and the check). The table is searched whatever it is worth, for that is what
-takes time. The training has one thread, as a run has it; experiments take as many cores as the settings let them. Left
-out is what all strategies share: the pool inspected, pictures drawn, books kept. The last line is one JSON object;
-`ratio` is the seconds of the training over those of the choice by `mgral`.
+The first cycle of a study, all of it new: its detector is trained, what is in the images is learned and near-duplicates
+are found, which is done whatever strategy chooses; then every strategy chooses, first what it `fit`s (of `mgral` the
+table of experiments, parallel processes started and the detector of half of the labels included), then what it
+`select`s (its search, the controls and the check). The table is searched whatever it is worth, for that is what takes
+time. The training has one thread, as a run has it; experiments take as many cores as the settings let them. Left out
+are the pool inspected, pictures drawn and books kept. The last line is one JSON object; `ratio` is the seconds of the
+training over those of the whole choice by `mgral`.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from mgral.config import Config
 from mgral.experiments.processes import warm_up
 from mgral.generators import finished
 from mgral.params import read_config
+from mgral.pool.content import fit_content
 from mgral.strategies import PoolView, Strategy
 
 GOAL = 1.0
@@ -44,7 +46,8 @@ def main() -> None:
     quiet()
     with tempfile.TemporaryDirectory() as folder:
         raw = measured(read_config(options.params), options.data, Path(folder), options.seed)
-    choosing = {name: sum(parts.values()) for name, parts in raw["choosing_s"].items()}
+    shared = sum(raw["shared_s"].values())
+    choosing = {name: shared + sum(parts.values()) for name, parts in raw["choosing_s"].items()}
     ratio = round(raw["training_s"] / choosing[MGRAL], 2)
     if not options.json:
         print(f"{'training the detector':30}{raw['training_s']:9.2f} s")
@@ -55,16 +58,27 @@ def main() -> None:
 
 
 def measured(config: Config, data: Path | None, folder: Path, seed: int) -> dict:
-    """Seconds of a training, and of each strategy's two parts."""
+    """Seconds of a training, of what all strategies share, and of each one's two parts."""
     search = config.search.model_copy(update={"trust": "always"})
     with staged(config.model_copy(update={"search": search}), data, folder, seed) as view:
         setup = view.setup
         warm_up()  # as in a run, while the detector is trained
         afresh = replace(setup.detectors, folder=folder / "afresh")
         _, training = timed(lambda: afresh.train(setup.detector, setup.labelled, view.inspection.ids))
+        shared = seconds_before(view, config)
         choosing = {name: seconds(strategies.get(name), view) for name in strategies.names()}
-        return {"training_s": round(training, 2), "choosing_s": choosing, "labelled": len(view.labelled),
-                "pool": len(view.pool), "budget": setup.budget, "steps": config.training.steps, **hardware()}
+        return {"training_s": round(training, 2), "shared_s": shared, "choosing_s": choosing,
+                "labelled": len(view.labelled), "pool": len(view.pool), "budget": setup.budget,
+                "steps": config.training.steps, **hardware()}
+
+
+def seconds_before(view: PoolView, config: Config) -> dict[str, float]:
+    """Of what a cycle does before any strategy chooses."""
+    setup, seen = view.setup, replace(view.inspection)
+    whole = replace(view, pool=tuple(setup.pool_truth), near_duplicates=config.pool.near_duplicates)
+    _, content = timed(lambda: fit_content(seen, {**setup.labelled, **setup.reward}, view.classes, setup.labelled))
+    _, thinning = timed(lambda: strategies.distinct_only(whole, setup.budget))
+    return {"content": round(content, 4), "near_duplicates": round(thinning, 4)}
 
 
 def seconds(strategy: Strategy, view: PoolView) -> dict[str, float]:

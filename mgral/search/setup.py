@@ -60,7 +60,8 @@ class Setup:
         if self.config.source == "semisupervised":
             source = sources.semisupervised(self.detector, self.labelled, self.semisup)
         elif self.config.source == "anew":
-            source = sources.anew(self.labelled, labels(pool), inspection.ids)
+            others = [image_id for image_id in inspection.ids if image_id not in self.reward]
+            source = sources.anew(self.labelled, labels(pool), others)
         else:
             source = sources.student(self.detectors, self.detector, self.labelled, self.semisup, labels(pool))
         return self._open(source, self.reward)

@@ -153,12 +153,14 @@ def test_a_true_gain_is_what_the_next_cycles_detector_reaches(tmp_path, opened, 
     assert measured.per_class == reached.per_class
 
 
-def test_the_next_detector_may_learn_from_what_this_one_sees(workdir, opened, progress):
-    view = opened(job(workdir, source="anew", pseudo_label=0.01)).view
+@pytest.mark.parametrize("method", ["supervised", "mean_teacher"])
+def test_the_next_detector_may_learn_from_what_this_one_sees(workdir, opened, progress, method):
+    view = opened(job(workdir, source="anew", pseudo_label=0.01, method=method)).view
     runner = view.setup.runner(view.inspection, view.pool)
     setup, image = runner.setup, view.pool[0]
     assert (setup.labels[image].xyxy == view.inspection.detections[view.inspection.row[image]].above(0.01).xyxy).all()
     assert (setup.truth.keys(), setup.labelled.keys()) == (view.setup.reward.keys(), {*view.labelled})
+    assert set(setup.others) == {*view.pool, *view.labelled}
     found = runner.measure(view.pool[:6], "design")
     assert (found.steps, found.seed, found.labelled) == (6, training_seed(0, 22), 16)
     assert [point["step"] for point in found.curve] == [6]
@@ -166,7 +168,7 @@ def test_the_next_detector_may_learn_from_what_this_one_sees(workdir, opened, pr
 
 def test_experiments_are_compared_where_what_decides_them_is_the_same(workdir, opened, progress):
     def scope(labels=None, **settings):
-        view = opened(job(workdir, **settings)).view
+        view = opened(job(workdir, pseudo_label=0.01, **settings)).view
         return view.setup.runner(view.inspection, view.pool, labels).scope
 
     def nothing(ids):
