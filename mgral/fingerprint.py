@@ -19,7 +19,7 @@ from mgral.files import canonical_json, sha256
 ROOT = Path(__file__).parents[1]
 ENTRIES = {
     "detector": "mgral.training.detectors", "inspection": "mgral.training.detectors",
-    "trial": "mgral.comparison.partial_labels",
+    "maps": "mgral.detection.kept", "trial": "mgral.comparison.partial_labels",
     "experiment": "mgral.experiments.sources", "scope": "mgral.experiments.sources",
     "shortlist": "mgral.pool.shortlist", "search": "mgral.search.strategy"}
 """By kind of work the module that does it: its source, and that of all it imports, decides what comes out."""

@@ -49,7 +49,8 @@ class Study:
 
     @functools.cached_property
     def store(self) -> ImageStore:
-        return open_images(self.dataset, self.config.detector.image_size, self.workspace.images).on(
+        images = open_images(self.dataset, self.config.detector.image_size, self.workspace.images)
+        return images.with_views(self.config.training.views).on(
             device_of(self.config))
 
     @functools.cached_property

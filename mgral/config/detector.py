@@ -48,6 +48,10 @@ class TrainingConfig(Section):
     """Images a step."""
     lr: Positive = 5e-3
     """Largest learning rate."""
+    views: Annotated[int, Field(ge=1, le=1000)] | None = None
+    """Random views of an image that supervised trainings and experiments draw from, the same in all of them; when
+    absent each draw is a new one. What frozen stages (`lite0`) make of an image and its views is then computed once and
+    kept on disk; semi-supervised methods go on drawing new views."""
 
 
 MethodName = Literal["supervised", "mean_teacher", "stac", "soft_teacher", "isd", "sed"]

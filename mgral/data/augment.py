@@ -71,7 +71,7 @@ def view(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.
 def twins(pixels: Tensor, contents: Tensor, strength: Strength, generator: torch.Generator,
           part: slice = WHOLE) -> tuple[View, View]:
     """The view that `view` draws, after the same view without its changes of colour and erasures."""
-    matrices = _matrices(contents, strength, generator)[part].to(pixels.device)
+    matrices = drawn_matrices(contents, strength, generator)[part].to(pixels.device)
     moving = strength.scale != (1.0, 1.0) or strength.shift or strength.flip or strength.turn or strength.shear
     plain = warp(pixels, matrices) if moving else pixels.float()
     random = RandomNumbers(generator, len(contents), part)
@@ -101,7 +101,8 @@ def between(source: View, goal: View) -> Tensor:
     return goal.matrices @ torch.linalg.inv(source.matrices)
 
 
-def _matrices(contents: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+def drawn_matrices(contents: Tensor, strength: Strength, generator: torch.Generator) -> Tensor:
+    """The `matrices` of the `View` that `view` draws from a generator in this state."""
     count = len(contents)
     sides = contents.flip(1).float().cpu()  # width, height
     factor = _between(strength.scale, torch.rand(count, 1, generator=generator)).expand(count, 2).clone()

@@ -46,6 +46,8 @@ class ImageStore:
     """Of each file's bytes, 16 hex digits of their sha256."""
     resident: torch.Tensor | None = None
     """The same in a GPU's memory."""
+    views: int | None = None
+    """How many random views of an image trainings draw from (`training.views`); None: each draw is a new one."""
 
     @classmethod
     def open(cls, dataset: Dataset, image_size: int, folder: Path, progress: Progress | None = None) -> ImageStore:
@@ -77,7 +79,7 @@ class ImageStore:
 
     def __getstate__(self) -> dict:
         """Another process maps the same file instead of receiving the pixels."""
-        return {**vars(self), "array": Path(self.array.filename), "resident": None}
+        return {**vars(self), "array": self.path, "resident": None}
 
     def __setstate__(self, state: dict) -> None:
         vars(self).update(state, array=np.load(state["array"], mmap_mode="r"))
@@ -114,6 +116,15 @@ class ImageStore:
         if not device.startswith("cuda") or self.array.nbytes > torch.cuda.mem_get_info(device)[0] / 4:
             return self
         return replace(self, resident=torch.from_numpy(np.array(self.array)).to(device))
+
+    def with_views(self, views: int | None) -> ImageStore:
+        """The same images, of which trainings draw from so many views."""
+        return replace(self, views=views)
+
+    @property
+    def path(self) -> Path:
+        """The file of the pixels."""
+        return Path(self.array.filename)
 
     def scale(self, image_id: ImageId) -> float:
         """Canvas pixels a pixel of the original image."""

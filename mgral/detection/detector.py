@@ -15,6 +15,7 @@ from mgral.data.images import PADDING
 from mgral.detection.anchors import RetinaHead, SSDHead
 from mgral.detection.embedding import embed
 from mgral.detection.heads import Dense, DenseHead, Features, Found, Head, Losses, ProposalHead
+from mgral.detection.lite0 import Lite0
 from mgral.detection.targets import Target
 from mgral.errors import ConfigError
 
@@ -29,6 +30,20 @@ class Reading:
     found: list[Found]
     embedding: Tensor
     class_scores: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Maps:
+    """Images as the frozen stages of a detector see them: it takes them in place of their pixels.
+
+    `maps` (B, D, h, w) float32 each, as `Lite0.frozen` gives them; `shape` (B, 3, H, W) is that of the pixels.
+    """
+
+    maps: tuple[Tensor, ...]
+    shape: tuple[int, int, int, int]
+
+    def __len__(self) -> int:
+        return self.shape[0]
 
 
 @final
@@ -65,7 +80,7 @@ class Detector(nn.Module):
     def device(self) -> torch.device:
         return self.channels.mean.device
 
-    def losses(self, pixels: Tensor, targets: Sequence[Target]) -> Losses:
+    def losses(self, pixels: Tensor | Maps, targets: Sequence[Target]) -> Losses:
         """Named scalar losses of the batch; their sum is what training lowers.
 
         Raises:
@@ -75,17 +90,18 @@ class Detector(nn.Module):
             raise ValueError(f"expected a target an image, got {len(targets)} for {len(pixels)} images")
         return self._head.losses(self.features(pixels), targets, self._canvas(pixels))
 
-    def predict(self, pixels: Tensor, contents: Sequence[tuple[int, int]]) -> list[Found]:
+    def predict(self, pixels: Tensor | Maps, contents: Sequence[tuple[int, int]]) -> list[Found]:
         """Boxes, scores and labels of each image, best first; `contents` are (height, width) without the padding."""
         return self._head.read(self.features(pixels), contents, self._canvas(pixels), 1)[0]
 
-    def inspect(self, pixels: Tensor, contents: Sequence[tuple[int, int]], locations: int = LOCATIONS) -> Reading:
+    def inspect(self, pixels: Tensor | Maps, contents: Sequence[tuple[int, int]],
+                locations: int = LOCATIONS) -> Reading:
         """Detections, image embedding and surest class scores from one pass."""
         features, canvas = self.features(pixels), self._canvas(pixels)
         detections, class_scores = self._head.read(features, contents, canvas, locations)
         return Reading(detections, embed(features, contents, canvas), class_scores)
 
-    def assess(self, pixels: Tensor, contents: Sequence[tuple[int, int]],
+    def assess(self, pixels: Tensor | Maps, contents: Sequence[tuple[int, int]],
                targets: Sequence[Target]) -> tuple[list[Found], Losses, list[Tensor]]:
         """Detections, losses, and the loss of each truth box (NaN where it has none), from one pass of the network."""
         features, canvas = self.features(pixels), self._canvas(pixels)
@@ -104,8 +120,24 @@ class Detector(nn.Module):
         """Boxes (n, 4), xyxy canvas pixels, from `anchors` (n, 4) and the `deltas` (n, 4) that `dense` gave there."""
         return self._head.decode(anchors, deltas)
 
-    def features(self, pixels: Tensor) -> Features:
+    @property
+    def prefix(self) -> Lite0 | None:
+        """The backbone, where its first stages do not learn and what they make of an image may be kept."""
+        backbone = getattr(self.model, "backbone", None)
+        return backbone if isinstance(backbone, Lite0) and backbone.frozen_stages >= 0 else None
+
+    def frozen(self, pixels: Tensor) -> tuple[Tensor, ...]:
+        """What the `prefix` makes of an image, (1, D, h, w) float32 each."""
+        pixels = self.channels(pixels).contiguous(memory_format=self.layout)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            return self.prefix.frozen(pixels)
+
+    def features(self, pixels: Tensor | Maps) -> Features:
         """Maps of the neck, (B, D, h, w) float32 each, finest first."""
+        if isinstance(pixels, Maps):
+            with torch.autocast(self.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+                levels = self.model.neck(self.model.backbone.learning([each.to(self.device) for each in pixels.maps]))
+            return [level.float() for level in levels]
         (height, width), canvas = pixels.shape[-2:], self._canvas(pixels)
         if canvas != (height, width):
             pixels = F.pad(pixels, (0, canvas[1] - width, 0, canvas[0] - height), value=PADDING)
@@ -114,7 +146,7 @@ class Detector(nn.Module):
             levels = self.model.extract_feat(pixels)
         return [level.float() for level in levels]
 
-    def _canvas(self, pixels: Tensor) -> tuple[int, int]:
+    def _canvas(self, pixels: Tensor | Maps) -> tuple[int, int]:
         """Height and width that the network sees: those of the pixels, or the least that its neck can take."""
         return max(pixels.shape[-2], self._least), max(pixels.shape[-1], self._least)
 

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
-from mgral.detection.detector import LOCATIONS, Detector
+from mgral.detection.detector import LOCATIONS, Detector, Maps
 from mgral.detection.heads import Found
+from mgral.detection.kept import looked_at
 from mgral.detection.threads import side_by_side
 from mgral.pool.inspection import Detections, Inspection
 
@@ -32,7 +33,8 @@ def inspect(detector: Detector, store: ImageStore, ids: Sequence[ImageId], batch
 
     def inspect_part(part: Sequence[ImageId]) -> tuple[list[Detections], Tensor, Tensor]:
         with torch.inference_mode():
-            reading = detector.inspect(store.pixels(part), [store.content(image_id) for image_id in part], locations)
+            contents = [store.content(image_id) for image_id in part]
+            reading = detector.inspect(looked_at(detector, store, part), contents, locations)
             return originals(store, part, reading.found), reading.embedding.cpu(), reading.class_scores.cpu()
 
     with evaluating(detector):
@@ -48,7 +50,7 @@ def detect(detector: Detector, store: ImageStore, ids: Sequence[ImageId],
     def detect_part(part: Sequence[ImageId]) -> list[Detections]:
         with torch.inference_mode():
             contents = [store.content(image_id) for image_id in part]
-            return originals(store, part, detector.predict(store.pixels(part), contents))
+            return originals(store, part, detector.predict(looked_at(detector, store, part), contents))
 
     with evaluating(detector):
         detections = side_by_side(detect_part, parts(ids, batch_size), detector.device)
@@ -72,11 +74,11 @@ def parts(ids: Sequence[ImageId], size: int) -> Iterator[Sequence[ImageId]]:
     return (ids[start:start + size] for start in range(0, len(ids), size))
 
 
-def batches(store: ImageStore, ids: Sequence[ImageId],
-            size: int) -> Iterator[tuple[Sequence[ImageId], Tensor, list[tuple[int, int]]]]:
-    """Ids, pixels and contents of the images, `size` at a time."""
+def batches(detector: Detector, store: ImageStore, ids: Sequence[ImageId],
+            size: int) -> Iterator[tuple[Sequence[ImageId], Tensor | Maps, list[tuple[int, int]]]]:
+    """Ids, what the detector takes of the images, and contents, `size` at a time."""
     for part in parts(ids, size):
-        yield part, store.pixels(part), [store.content(image_id) for image_id in part]
+        yield part, looked_at(detector, store, part), [store.content(image_id) for image_id in part]
 
 
 def originals(store: ImageStore, ids: Sequence[ImageId], detections: Sequence[Found]) -> list[Detections]:

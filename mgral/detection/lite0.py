@@ -50,10 +50,11 @@ class Convolution(nn.Module):
     def forward(self, maps: Tensor) -> Tensor:
         conv, norm = self.conv, self.norm
         factor = norm.weight * (norm.running_var + norm.eps).rsqrt()
-        kernel, stride = conv.kernel_size[0], conv.stride[0]
-        maps, padding = padded_same(maps, kernel, stride)
-        return F.conv2d(maps, conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor, stride,
-                        padding, groups=conv.groups)
+        weight, bias = conv.weight * factor[:, None, None, None], norm.bias - norm.running_mean * factor
+        if conv.kernel_size == (1, 1):  # which on one thread of a CPU torch has in a slow form only
+            return F.linear(maps.permute(0, 2, 3, 1), weight.flatten(1), bias).permute(0, 3, 1, 2)
+        maps, padding = padded_same(maps, conv.kernel_size[0], conv.stride[0])
+        return F.conv2d(maps, weight, bias, conv.stride, padding, groups=conv.groups)
 
 
 class Block(nn.Module):
@@ -130,6 +131,10 @@ class Lite0(nn.Module):
         before = list(kept[:sum(tap <= self.frozen_stages for tap in TAPS)])
         return (*before, *self._through(maps, start, len(STAGES))[0])
 
+    def kept_shapes(self, canvas: tuple[int, int]) -> list[tuple[int, int, int]]:
+        """Heights, widths and channels of the maps that `frozen` gives of an image; none where all stages learn."""
+        return shapes_kept(self.frozen_stages, canvas)
+
     def _through(self, maps: Tensor, start: int, end: int) -> tuple[list[Tensor], Tensor]:
         """The taps among stages start + 1 to end, and the last map."""
         taps = []
@@ -138,6 +143,18 @@ class Lite0(nn.Module):
             if number + 1 in TAPS:
                 taps.append(maps)
         return taps, maps
+
+
+def shapes_kept(frozen_stages: int, canvas: tuple[int, int]) -> list[tuple[int, int, int]]:
+    """`Lite0.kept_shapes` without building one."""
+    if frozen_stages < 0:
+        return []
+    sides, shapes = [-(-side // 2) for side in canvas], []
+    for number, stage in enumerate((Stage(1, 3, 1, 1, STEM), *STAGES[:frozen_stages])):
+        sides = [-(-side // stage.stride) for side in sides]
+        if number in TAPS or number == frozen_stages:
+            shapes.append((sides[0], sides[1], stage.channels))
+    return shapes
 
 
 def padded_same(maps: Tensor, kernel: int, stride: int) -> tuple[Tensor, int]:

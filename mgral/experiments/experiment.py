@@ -95,7 +95,7 @@ def measure(detector: Detector, store: ImageStore, truth: Mapping[ImageId, Boxes
     detections: dict[ImageId, Detections] = {}
     losses, box_losses, assessed = 0.0, [], []
     with evaluating(detector):
-        for part, pixels, contents in batches(store, ids, BATCH):
+        for part, pixels, contents in batches(detector, store, ids, BATCH):
             part_targets = [targets[image_id] for image_id in part]
             predictions, loss, by_box = detector.assess(pixels, contents, part_targets)
             detections |= zip(part, originals(store, part, predictions), strict=True)

@@ -16,7 +16,7 @@ from sklearn.model_selection import KFold, cross_val_predict
 
 from mgral.data.dataset import Boxes, ImageId
 from mgral.pool.inspection import Inspection
-from mgral.pool.statistics import class_mass, detection_entropy, location_summary, principal
+from mgral.pool.statistics import class_mass, principal
 
 AXES = 32
 """Principal components of the embedding that objects are told by."""
@@ -88,8 +88,8 @@ def fit_content(inspection: Inspection, annotated: Mapping[ImageId, Boxes], clas
     """Learns from the annotated images what is in the others; None where fewer than `FEWEST` of them were inspected.
 
     For each class a ridge regression of its objects, `ignore` apart, on log1p of the objects predicted of each class,
-    the entropies of predictions, and the first principal components of the embedding, as far as the inspection knows
-    them. The penalty is chosen by leaving images out; what is expected is never below 0. It is judged on annotated
+    the root of the best score of each class at any location, and the first principal components of the embedding, as
+    far as the inspection knows them. The penalty is chosen by leaving images out; what is expected is never below 0. It is judged on annotated
     images that the detector was not `trained_on`, for in those it sees what it was told; on all where too few are left.
     """
     shown = [image_id for image_id in inspection.ids if image_id in annotated]
@@ -127,9 +127,9 @@ def _features(inspection: Inspection) -> np.ndarray:
     parts = [np.zeros((len(inspection.ids), 1))]
     _, locations, classes = inspection.class_scores.shape
     if classes:
-        parts += [np.log1p(class_mass(inspection)), detection_entropy(inspection)]
+        parts.append(np.log1p(class_mass(inspection)))
     if classes and locations:
-        parts.append(location_summary(inspection))
+        parts.append(np.concatenate([block.class_scores.max(axis=1) ** 0.5 for block in inspection.blocks()]))
     if inspection.embedding.shape[1]:
         parts.append(principal(inspection.embedding, AXES))
     features = np.hstack(parts)

@@ -10,7 +10,7 @@ from torch import Tensor
 from mgral.data.augment import TRAIN, WHOLE, View, view
 from mgral.data.dataset import Boxes, ImageId
 from mgral.data.images import ImageStore
-from mgral.detection import Target, moved
+from mgral.detection import Detector, Target, moved, views_of
 
 
 def targets_of(store: ImageStore, boxes: Mapping[ImageId, Boxes], ids: Sequence[ImageId],
@@ -31,6 +31,14 @@ def training_view(store: ImageStore, targets: Mapping[ImageId, Target], batch: S
     """A random view of labelled images, or of `part` of them, and their targets in it."""
     augmented = view(store.pixels(batch[part]).to(device), contents_of(store, batch), TRAIN, generator, part)
     return augmented, moved([targets[image_id] for image_id in batch[part]], augmented.matrices, store.canvas)
+
+
+def given_view(detector: Detector, store: ImageStore, targets: Mapping[ImageId, Target], batch: Sequence[ImageId],
+               generator: torch.Generator, part: slice = WHOLE) -> tuple[View, list[Target]]:
+    """The same of one of the store's fixed views of each image, drawn at random, as the detector takes it."""
+    drawn = torch.randint(store.views, (len(batch),), generator=generator)[part].tolist()
+    seen = views_of(detector, store, batch[part], drawn)
+    return seen, moved([targets[image_id] for image_id in batch[part]], seen.matrices, store.canvas)
 
 
 def contents_of(store: ImageStore, ids: Sequence[ImageId]) -> Tensor:

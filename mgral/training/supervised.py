@@ -12,8 +12,8 @@ from mgral.config import TrainingConfig
 from mgral.data.augment import WHOLE
 from mgral.data.dataset import Boxes, ImageId
 from mgral.data.images import ImageStore
-from mgral.detection import ALONE, Detector, Losses, Target, World
-from mgral.training.inputs import targets_of
+from mgral.detection import ALONE, Detector, Losses, Maps, Target, World
+from mgral.training.inputs import given_view, targets_of
 from mgral.training.loop import Drawn, Training
 from mgral.training.method import Draw, Method
 
@@ -37,7 +37,8 @@ class Supervised(Method):
         self._losses, self._share = shared_losses(student, world), share
 
     def losses(self, draw: Draw) -> Losses:
-        labelled, truth = self.sure(draw, self._share)
+        labelled, truth = (self.sure(draw, self._share) if self.store.views is None else
+                           given_view(self.student, self.store, self.truth, draw.labelled, draw.generator, self._share))
         return self._losses(labelled.pixels, truth)
 
     def after(self, step):
@@ -63,6 +64,7 @@ def supervised_training(detector: Detector, store: ImageStore, boxes: Mapping[Im
         StateError: the checkpoint belongs to another training, or is damaged; or processes of other images or settings.
         ConfigError: a batch that the processes cannot share evenly.
     """
+    store = store if store.views == config.views else store.with_views(config.views)
     truth = targets_of(store, boxes, ids, detector.device)
     method = Supervised(detector, None, store, truth, world=world, share=world.share(config.batch_size))
     return Training(method, Drawn("order", tuple(ids), config.batch_size), Drawn("unlabelled"), config.model_dump(),
@@ -88,5 +90,5 @@ class _Losses(nn.Module):
         super().__init__()
         self.detector = detector
 
-    def forward(self, pixels: Tensor, targets: Sequence[Target]) -> Mapping[str, Tensor]:
+    def forward(self, pixels: Tensor | Maps, targets: Sequence[Target]) -> Mapping[str, Tensor]:
         return self.detector.losses(pixels, targets)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,6 +22,8 @@ CLASSES = ("red", "green", "blue")
 class Scenes:
     """Stands in for an `ImageStore`: `count` images, original pixels half as many as canvas pixels a side."""
 
+    views = None
+
     def __init__(self, count: int, side: int = 64, objects: tuple[int, int] = (1, 3), classes: int = 3,
                  seed: int = 0) -> None:
         rng = np.random.default_rng(seed)
@@ -33,6 +36,15 @@ class Scenes:
 
     def pixels(self, ids: Sequence[str]) -> torch.Tensor:
         return torch.from_numpy(np.stack([self.images[image_id] for image_id in ids]))
+
+    def with_views(self, views: int | None) -> Scenes:
+        other = copy.copy(self)
+        other.views = views
+        return other
+
+    @property
+    def digests(self) -> dict[str, str]:
+        return {image_id: image_id for image_id in self.ids}
 
     def scale(self, image_id: str) -> float:
         return 2.0
