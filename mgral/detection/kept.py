@@ -106,7 +106,7 @@ class Kept:
         self._folder, self._start = path.parent, start
         self._marks = np.memmap(path, np.uint64, "r", 0, (rows, views))
         self._blocks = np.memmap(path, np.float16, "r", start, (rows, views, size))
-        self._sound: set[tuple[int, int]] = set()
+        self._sound: set[tuple[int, int, str]] = set()
         self._full = False
 
     def read(self, row: int, column: int, digest: str) -> np.ndarray | None:
@@ -114,10 +114,10 @@ class Kept:
         mark, block = int(self._marks[row, column]), self._blocks[row, column]
         if not mark:
             return None
-        if (row, column) not in self._sound:
+        if (row, column, digest) not in self._sound:
             if mark != _mark(block, digest):
                 return None
-            self._sound.add((row, column))
+            self._sound.add((row, column, digest))
         return block
 
     def write(self, row: int, column: int, digest: str, block: np.ndarray) -> None:
@@ -156,8 +156,13 @@ def _kept(detector: Detector, store: ImageStore) -> Kept | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(path: Path, rows: int, views: int, size: int) -> Kept:
-    return Kept(path, rows, views, size)
+def _opened(path: Path, rows: int, views: int, size: int) -> Kept | None:
+    try:
+        return Kept(path, rows, views, size)
+    except OSError as error:
+        current.get().note(f"{path}: expected to keep what frozen stages make of images, got {error.strerror}; it is "
+                           "computed each time, which takes longer")
+        return None
 
 
 _hashes: weakref.WeakKeyDictionary[Detector, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()
