@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mgral.config import DetectorConfig
 from mgral.data.augment import TRAIN, View, drawn_matrices, view
 from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import Detector, Maps
+from mgral.detection.lite0 import shapes_kept
+from mgral.detection.presets import FROZEN
 from mgral.files import canonical_json, sha256
 from mgral.fingerprint import code_version
 from mgral.progress import current
@@ -87,6 +90,14 @@ def _pixels(store: ImageStore, image_id: ImageId, number: int, device: torch.dev
 @functools.lru_cache(maxsize=100_000)
 def _matrix(digest: str, content: tuple[int, int], number: int) -> Tensor:
     return drawn_matrices(torch.tensor([content]), TRAIN, stream("view", digest, number))
+
+
+def most_kept(config: DetectorConfig, canvas: tuple[int, int], images: int, trained_on: int, views: int | None) -> int:
+    """Bytes that at most are kept of so many images on this canvas, `trained_on` of them also in their views."""
+    if views is None or config.config is not None or config.preset != "lite0":
+        return 0
+    shapes = shapes_kept(FROZEN if config.frozen_stages is None else config.frozen_stages, canvas)
+    return sum(height * width * depth for height, width, depth in shapes) * 2 * (images + trained_on * views)
 
 
 class Kept:

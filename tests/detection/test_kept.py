@@ -207,6 +207,15 @@ def test_weights_that_are_written_to_are_other_weights(detector, store):
     assert len(list(store.path.parent.glob("*.maps"))) == 2, "those of stages that learn do not count"
 
 
+@pytest.mark.parametrize(("settings", "views", "most"), [
+    ({"preset": "lite0", "frozen_stages": 3}, 2, 24 * 16 * 16 + 40 * 8 * 8), ({"preset": "lite0"}, None, 0),
+    ({"preset": "lite0", "frozen_stages": -1}, 2, 0), ({"preset": "tiny"}, 2, 0), ({"config": "model.py"}, 2, 0)])
+def test_how_much_is_kept_at_most_is_known(settings, views, most):
+    """Ten images, four of them trained on in all their views, at two bytes a number."""
+    found = kept.most_kept(DetectorConfig(**settings), (64, 64), 10, 4, views)
+    assert found == most * 2 * (10 + 4 * (views or 0))
+
+
 @pytest.mark.parametrize("frozen", range(8))
 @pytest.mark.parametrize("canvas", [(64, 96), (32, 32)])
 def test_shapes_are_known_before_anything_is_computed(frozen, canvas):
