@@ -35,7 +35,7 @@ class TableConfig(Section):
     repeats: Count = 3
     """Batches that are measured once more with another seed, to tell what a reward varies by from run to run."""
     representation: tuple[Block, ...] = ("mean", "histogram", "uncertainty", "diversity")
-    """How a batch is described to the estimator: `mean` embedding, `histogram` of predicted classes, `uncertainty` of
+    """How a batch is described to the estimator: `mean` embedding, `histogram` of expected classes, `uncertainty` of
     the detector, `diversity` of the images."""
     estimator: Literal["inverse_distance", "ridge", "gp", "ensemble"] = "gp"
     """`inverse_distance` is the paper's; `gp` a Gaussian process; `ensemble` networks that see the batch's images."""
@@ -106,7 +106,7 @@ class SearchConfig(Section):
     """The search maximises estimate - risk_aversion × its standard deviation; the paper's has none. The largest of
     thousands of estimates owes its place to error by some three deviations."""
     trust: Literal["auto", "always"] = "auto"
-    """`auto` searches only a table that predicts its own records, and else takes the batch of `balanced_entropy`;
+    """`auto` searches only a table that predicts its own records, and else takes the batch of `content`;
     `always` is the paper's: it searches any table."""
     check: bool = True
     """Measure the search's batch by one real experiment, say whether it agrees with the estimate, and take a record

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from mgral.data.dataset import Batch, ImageId, batch_of
+from mgral.pool.content import Content
 from mgral.pool.inspection import Inspection
 from mgral.pool.neighbours import clusters
 from mgral.pool.statistics import class_mass, image_entropy, principal
-from mgral.strategies import PoolView, balanced_entropy, chosen
+from mgral.strategies import PoolView, Strategy, balanced_entropy, chosen, content
 from mgral.strategies.coreset import k_centre
 
 AXES = 8
@@ -20,11 +21,13 @@ CELLS = 10
 
 
 def design_batches(design: str, records: int, inspection: Inspection, pool: Sequence[ImageId],
-                   labelled: Sequence[ImageId], budget: int, seed: int) -> list[Batch]:
+                   labelled: Sequence[ImageId], budget: int, seed: int,
+                   content: Content | None = None) -> list[Batch]:
     """The batches of a table's experiments, so many `records`: each `budget` distinct ids of the pool, sorted.
 
     - `random`: drawn at random (MGRAL, section III-F). Their mean features lie close together.
-    - `spread`: the kinds in `KINDS` by turns, so that the table reaches where a search may go.
+    - `spread`: the kinds in `KINDS` by turns, so that the table reaches where a search may go; that of `content`, which
+      says what is expected in the images, where that is known.
 
     The same inspection, sets and seed give the same batches, in whatever order the ids come.
 
@@ -38,18 +41,19 @@ def design_batches(design: str, records: int, inspection: Inspection, pool: Sequ
         return [batch_of(ids, rng.choice(len(ids), budget, replace=False)) for _ in range(records)]
     if not labelled:
         raise ValueError("expected labelled images for the design spread, got none")
-    designer = _Designer(inspection, ids, sorted(labelled), budget, seed)
-    makers = list(KINDS.values())
+    designer = _Designer(inspection, ids, sorted(labelled), budget, seed, content)
+    makers = [make for name, make in KINDS.items() if name != "content" or content is not None]
     return [batch_of(ids, makers[turn % len(makers)](designer, rng, turn < len(makers))) for turn in range(records)]
 
 
 class _Designer:
     """What the kinds of batches need to know of a pool of N images, row by row."""
 
-    def __init__(self, inspection: Inspection, ids: list[ImageId], labelled: list[ImageId], budget: int, seed: int):
+    def __init__(self, inspection: Inspection, ids: list[ImageId], labelled: list[ImageId], budget: int, seed: int,
+                 content: Content | None):
         combined = inspection.of(ids + labelled)
         self.inspection, self.ids, self.labelled_ids = combined, ids, labelled
-        self.budget, self.size = budget, len(ids)
+        self.budget, self.size, self.expected = budget, len(ids), content
         components, pool = principal(combined.embedding, AXES), combined.of(ids)
         self.components, self.labelled = components[:len(ids)], components[len(ids):]
         self.mass, self.entropy = class_mass(pool), image_entropy(pool)
@@ -87,11 +91,19 @@ class _Designer:
         """The strategy's batch: always the image farthest from all labelled and chosen ones."""
         return k_centre(self.components, self.labelled, self.budget, self._barred(rng, first))[0]
 
-    def balanced_entropy(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+    def content(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """The strategy's batch: from the whole pool at first, from a random half of it later."""
+        return self._of(content.STRATEGY, rng, first)
+
+    def balanced_entropy(self, rng: np.random.Generator, first: bool) -> np.ndarray:
+        """Likewise."""
+        return self._of(balanced_entropy.STRATEGY, rng, first)
+
+    def _of(self, strategy: Strategy, rng: np.random.Generator, first: bool) -> np.ndarray:
         allowed = tuple(self.ids[row] for row in np.flatnonzero(self._barred(rng, first) == 0))
-        view = PoolView(allowed, tuple(self.labelled_ids), self.inspection)
-        return np.searchsorted(self.ids, chosen(balanced_entropy.STRATEGY, view, self.budget, rng).ids)
+        classes = () if self.expected is None else self.expected.calibration.classes
+        view = PoolView(allowed, tuple(self.labelled_ids), self.inspection, classes, content=self.expected)
+        return np.searchsorted(self.ids, chosen(strategy, view, self.budget, rng).ids)
 
     def _barred(self, rng: np.random.Generator, first: bool) -> np.ndarray:
         """Minus infinity for images out of the running: none at first, a random half later, so that batches differ."""
@@ -107,7 +119,7 @@ class _Designer:
 
 
 KINDS: dict[str, Callable[[_Designer, np.random.Generator, bool], np.ndarray]] = {
-    "balanced_entropy": _Designer.balanced_entropy, "random": _Designer.random, "cluster": _Designer.cluster,
-    "uncertain": _Designer.uncertain, "mixture": _Designer.mixture, "class_skewed": _Designer.class_skewed,
-    "coreset": _Designer.coreset, "certain": _Designer.certain}
-"""What `spread` makes by turns; the heuristic to beat comes first, so that even a small table holds its batch."""
+    "content": _Designer.content, "balanced_entropy": _Designer.balanced_entropy, "random": _Designer.random,
+    "cluster": _Designer.cluster, "uncertain": _Designer.uncertain, "mixture": _Designer.mixture,
+    "class_skewed": _Designer.class_skewed, "coreset": _Designer.coreset, "certain": _Designer.certain}
+"""What `spread` makes by turns; the heuristics to beat come first, so that even a small table holds their batches."""

@@ -13,6 +13,7 @@ from scipy import sparse
 from mgral.config import Block as BlockName
 from mgral.data.dataset import ImageId
 from mgral.lookup.described import Described
+from mgral.pool.content import Content
 from mgral.pool.inspection import Inspection
 from mgral.pool.neighbours import clusters, nearest
 from mgral.pool.statistics import class_mass, location_summary, principal
@@ -50,7 +51,8 @@ class Representation:
     is. Otherwise the columns are, block by block:
 
     - `mean`: the mean on the first principal components of the embedding;
-    - `histogram`: per class log1p(objects predicted in the batch / (1 + those in the labelled set)), its growth;
+    - `histogram`: per class log1p(objects in the batch / (1 + those in the labelled set)), its growth: objects that
+      `content` expects, and the true ones of labelled images; those that the detector predicts where it is not known;
     - `uncertainty`: entropy of the images' locations, mean and largest over the locations, and the mean class by class;
     - `diversity`: root mean square distance between its images, share of distinct cells (of `budget` k-means cells)
       among them, mean distance to the nearest labelled image;
@@ -63,7 +65,7 @@ class Representation:
     """
 
     def __init__(self, blocks: Sequence[BlockName], inspection: Inspection, pool: Sequence[ImageId],
-                 labelled: Sequence[ImageId], budget: int, seed: int) -> None:
+                 labelled: Sequence[ImageId], budget: int, seed: int, content: Content | None = None) -> None:
         makers = {"mean": self._mean, "histogram": self._histogram, "uncertainty": self._uncertainty,
                   "diversity": self._diversity}
         if not blocks or len(set(blocks)) < len(blocks) or not set(blocks) <= set(makers):
@@ -73,7 +75,7 @@ class Representation:
         if not labelled:
             raise ValueError("expected labelled images, got none")
         self._inspection = inspection.of(sorted({*pool, *labelled}))
-        self._budget, self._seed = budget, seed
+        self._budget, self._seed, self._content = budget, seed, content
         self._pool, self._labelled = self._inspection.rows(sorted(pool)), self._inspection.rows(sorted(labelled))
         self._components = principal(self._inspection.embedding, AXES)
         literal = tuple(blocks) == ("mean",)
@@ -139,7 +141,7 @@ class Representation:
         return Block(names, self._nothing(), lambda facts, _: facts.centre)
 
     def _histogram(self) -> Block:
-        mass = class_mass(self._inspection)
+        mass = class_mass(self._inspection) if self._content is None else self._content.of(self._inspection.ids)
         growth = mass / (1 + mass[self._labelled].sum(axis=0))
         names = [f"histogram/{label}" for label in range(mass.shape[1])]
         return Block(names, growth, lambda facts, means: np.log1p(facts.sizes * means))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,13 +17,13 @@ RANDOM = 64
 STREAM = 2
 
 
-def compare(objective: Objective, pool: Sequence[ImageId], heuristic: Batch, records: Sequence[Batch], queries: int,
-            seed: int) -> dict[str, Candidate]:
+def compare(objective: Objective, pool: Sequence[ImageId], heuristic: Candidate, records: Sequence[Batch],
+            queries: int, seed: int) -> dict[str, Candidate]:
     """What each control chooses, and its value by the objective; batches are as large as the heuristic's.
 
     - `swap`: of `Swap` with that many queries, from the better of the next two;
     - `cross_entropy`: of `CrossEntropy` with that many queries;
-    - `balanced_entropy`: of the heuristic's batch;
+    - the heuristic's batch, under the name of its origin;
     - `best_record`: the largest of the table's own batches, if there are any of this pool;
     - `random`: a random batch; its value is the mean of many, what one may expect of one.
 
@@ -31,11 +32,11 @@ def compare(objective: Objective, pool: Sequence[ImageId], heuristic: Batch, rec
     """
     if queries < 1:
         raise ValueError(f"expected queries, got {queries}")
-    budget, known = len(heuristic), [heuristic, *records]
+    budget, known = len(heuristic.ids), [heuristic.ids, *records]
     values = objective(known)
     candidates = [optimiser.candidates(objective, pool, budget, queries, seed)[0]
                   for optimiser in (Swap(known[int(values.argmax())]), CrossEntropy())]
-    candidates += [Candidate(heuristic, float(values[0]), "balanced_entropy"),
+    candidates += [replace(heuristic, value=float(values[0])),
                    _random(objective, sorted(pool), budget, seed)]
     if records:
         row = int(values[1:].argmax())

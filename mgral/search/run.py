@@ -50,8 +50,11 @@ class SearchOutcome:
     remark: str = ""
 
 
-def run_search(view: PoolView, budget: int, heuristic: Batch) -> SearchOutcome:
-    """Searches the table that was fitted, from the last checkpoint if there is one; a finished search is used again."""
+def run_search(view: PoolView, budget: int, heuristic: Candidate) -> SearchOutcome:
+    """Searches the table that was fitted, from the last checkpoint if there is one; a finished search is used again.
+
+    The batch of the `heuristic` is one of its controls, under the name of its origin.
+    """
     setup, summary = view.setup, view.fitted.summary
     name = fingerprint("search", summary.scope, summary.fingerprints, setup.config, setup.search, budget,
                        setup.provenance.seed)
@@ -85,7 +88,7 @@ class _Search:
         self.search = agent.search(self.objective, self.pool, budget, setup.seed("search", len(setup.labelled)),
                                    before.get("search"))
 
-    def run(self, heuristic: Batch) -> SearchOutcome:
+    def run(self, heuristic: Candidate) -> SearchOutcome:
         """Ends the search, sets its controls beside it, and checks its batch where that is asked for."""
         self._iterate()
         choice = self.search.candidates()[0]

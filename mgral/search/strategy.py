@@ -18,9 +18,10 @@ from mgral.lookup.estimator import Estimator, make_estimator
 from mgral.lookup.representation import Representation
 from mgral.lookup.summary import TableSummary, TrueGains, assess
 from mgral.progress import current
+from mgral.search.optimiser import Candidate
 from mgral.search.run import RECORD, SearchOutcome, run_search
 from mgral.search.setup import Setup
-from mgral.strategies import balanced_entropy
+from mgral.strategies import balanced_entropy, content
 from mgral.strategies.strategy import INSPECTION, Need, PoolView, Selection, Strategy, chosen
 
 FEWEST = 4
@@ -57,9 +58,9 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
     pool = setup.looked_at(view.inspection, view.pool, view.labelled)
     runner = setup.runner(view.inspection, pool)
     represent = Representation(config.representation, view.inspection, pool, view.labelled, setup.budget,
-                               setup.seed("representation"))
+                               setup.seed("representation"), view.content)
     batches = design_batches(config.design, config.records, view.inspection, pool, view.labelled, setup.budget,
-                             setup.seed("design", len(setup.labelled)))
+                             setup.seed("design", len(setup.labelled)), view.content)
     stops = [measured_at(runner.setup.config.steps, config.measurements)[rung - 1] for rung in config.rungs]
     records = yield from fill(runner, batches, config.reward, config.repeats, stops)
     if len({record.image_ids for record in records}) < FEWEST:
@@ -78,19 +79,21 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
 
 
 def select(view: PoolView, budget: int, rng: np.random.Generator) -> Selection:
-    """The batch that the search finds; where the table cannot guide one, that of `balanced_entropy`.
+    """The batch that the search finds; where the table cannot guide one, that of the heuristic: `content`, or
+    `balanced_entropy` where too little is annotated to know what is in the images.
 
     `search.trust: always` searches any table. The strategy's own seeds decide, not `rng`, so that a search that was
     interrupted goes on.
     """
     setup, fitted = view.setup, view.fitted
-    heuristic = chosen(balanced_entropy.STRATEGY, replace(view, pool=fitted.pool), budget, np.random.default_rng(
-        setup.seed("balanced_entropy", setup.provenance.cycle)))
+    strategy = balanced_entropy.STRATEGY if view.content is None else content.STRATEGY
+    heuristic = chosen(strategy, replace(view, pool=fitted.pool), budget, np.random.default_rng(
+        setup.seed(strategy.name, setup.provenance.cycle)))
     if not (fitted.summary.quality.reliable or setup.search.trust == "always"):
         skip_search(setup)
-        return replace(heuristic, origin="balanced_entropy, as the table cannot guide a search",
+        return replace(heuristic, origin=f"{strategy.name}, as the table cannot guide a search",
                        outcome=Outcome(fitted.summary, None))
-    outcome = run_search(view, budget, tuple(sorted(heuristic.ids)))
+    outcome = run_search(view, budget, Candidate(tuple(sorted(heuristic.ids)), 0.0, strategy.name))
     current.get().note(f"chose {len(outcome.ids)} images ({outcome.origin}). {outcome.remark}")
     return Selection(outcome.ids, (outcome.estimate,) * budget, (_reason(outcome),) * budget, outcome.origin,
                      Outcome(fitted.summary, outcome))
@@ -114,7 +117,7 @@ def _true_rank(setup: Setup, view: PoolView, pool: Batch, represent: Representat
     """How the estimate ranks batches that are no records, by what the next detector gains from their true labels."""
     count = setup.true_gains
     designed = design_batches("spread", 2 * count + len(measured), view.inspection, pool, view.labelled, setup.budget,
-                              setup.seed("true gains", len(setup.labelled)))
+                              setup.seed("true gains", len(setup.labelled)), view.content)
     batches = [batch for batch in dict.fromkeys(designed) if batch not in measured][:count]
     trained = yield from _trained(setup.true_runner(), batches)
     return TrueGains.of(trained, batches, estimator.predict(represent(batches)).value)

@@ -101,7 +101,7 @@ def test_every_figure_of_the_results_is_there(quick):
         assert cycle["table"]["records"] == 7 + cycle["search"]["fallbacks"]
         assert -1 <= cycle["table"]["spearman"] <= 1
         assert cycle["table"]["loo_r2"] <= 1
-        assert set(cycle["search"]["controls"]) == {"swap", "cross_entropy", "balanced_entropy", "best_record",
+        assert set(cycle["search"]["controls"]) == {"swap", "cross_entropy", "content", "best_record",
                                                     "random"}
         assert 0 <= cycle["map"] <= cycle["ap50"] <= 1
         assert set(cycle["seconds"]) == {"train", "test", "inspect", "experiments", "search", "controls", "annotate"}
