@@ -51,7 +51,8 @@ def staged(config: Config, data: Path | None, folder: Path, seed: int) -> Iterat
 
 
 def _detectors(config: Config, prepared: Prepared, workspace: Workspace) -> Detectors:
-    store = open_images(prepared.dataset, config.detector.image_size, workspace.images)
+    images = open_images(prepared.dataset, config.detector.image_size, workspace.images)
+    store = images.with_views(config.training.views)
     return Detectors(config.detector, config.training, config.semisup, config.study.training, prepared.dataset.classes,
                      store, "cpu", workspace.seed, workspace.cache / "detectors")
 

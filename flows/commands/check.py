@@ -10,8 +10,13 @@ from flows.arguments import command, job_from
 from mgral.errors import DataError
 
 if TYPE_CHECKING:
+    from mgral.config import Config
     from mgral.study.preparation import Described
     from tasks.job import Job
+
+
+MUCH = 2**30
+"""Bytes of disk that are worth a line."""
 
 
 def add(commands) -> None:
@@ -69,6 +74,7 @@ def in_words(job: Job, described: Described) -> str:
         _data_in_words(described, study.budget),
         f"detector: {config.detector.config or config.detector.preset} at {config.detector.image_size} px, "
         f"{config.training.steps} steps of {config.training.batch_size}"]
+    lines += _kept_in_words(config, described)
     if any(map(searches, study.strategies)):
         repeats = experiments(table) - table.records
         lines.append(f"table: {experiments(table)} experiments a cycle ({table.design} design, {repeats} of them "
@@ -76,6 +82,19 @@ def in_words(job: Job, described: Described) -> str:
                      f"{config.search.iterations} iterations"
                      f"{', if the table can guide one' if config.search.trust == 'auto' else ''}")
     return "\n".join(lines)
+
+
+def _kept_in_words(config: Config, described: Described) -> list[str]:
+    """How much disk the maps of frozen stages take, where it is much."""
+    from mgral.data.images import canvas_of
+    from mgral.detection import most_kept
+
+    dataset, splits, views = described.dataset, described.splits, config.training.views
+    trained_on = len(dataset.images) if splits is None else len(splits.labelled) + len(splits.pool)
+    canvas = canvas_of(dataset, config.detector.image_size)
+    most = most_kept(config.detector, canvas, len(dataset.images), trained_on, views)
+    return [f"frozen stages: what they make of the images and {views} views of each takes up to {most / MUCH:.1f} GiB "
+            "below runs/cache"] if most >= MUCH else []
 
 
 def _data_in_words(described: Described, budget: int) -> str:

@@ -19,7 +19,7 @@ Part = tuple[np.ndarray, Sequence[float]]
 
 GREEN, OLIVE, YELLOW, ORANGE = (70, 130, 50), (120, 125, 50), (225, 195, 60), (215, 125, 45)
 RED, BROWN, DARK, WHITE = (190, 45, 45), (120, 80, 50), (45, 40, 45), (230, 225, 215)
-BLUE, VIOLET = (70, 95, 185), (140, 75, 160)
+BLUE, VIOLET, TEAL = (70, 95, 185), (140, 75, 160), (30, 120, 125)
 
 # Most colours belong to several classes, so that colour hints at a class without giving it away.
 PALETTES = {
@@ -27,10 +27,10 @@ PALETTES = {
     "berry": (RED, ORANGE, BLUE, VIOLET, DARK, GREEN),
     "mushroom": (BROWN, WHITE, RED, ORANGE, YELLOW, OLIVE),
     "flower": (YELLOW, WHITE, VIOLET, BLUE, RED, ORANGE),
-    "beetle": (DARK, RED, BROWN, GREEN, BLUE, ORANGE),
+    "beetle": (TEAL, RED, BROWN, DARK, BLUE, ORANGE),
     "butterfly": (BLUE, ORANGE, WHITE, YELLOW, BROWN, VIOLET),
 }
-TYPICAL = 0.7
+TYPICAL = 0.8
 """Chance of an object to have the first colour of its class; otherwise any of them."""
 FLOORS = {"soil": (105, 85, 65), "grass": (95, 115, 60), "boards": (150, 120, 85), "stone": (130, 130, 125),
           "snow": (190, 194, 200)}
@@ -59,7 +59,7 @@ def stroke(start: Sequence[float], end: Sequence[float], width: float) -> np.nda
 def leaf(rng: Rng, colour: np.ndarray) -> list[Part]:
     t = np.linspace(-0.8, 1, 22)
     shift = (t - 0.1) / 0.9
-    half = rng.uniform(0.3, 0.55) * (1 - shift**2) ** rng.uniform(0.6, 1.1) * (1 - rng.uniform(0, 0.4) * shift)
+    half = rng.uniform(0.42, 0.6) * (1 - shift**2) ** rng.uniform(0.6, 1.1) * (1 - rng.uniform(0, 0.4) * shift)
     half = np.maximum(half * (1 + rng.uniform(0, 0.25) * np.sin(rng.integers(8, 16) * t)), 0)
     bend = rng.uniform(-0.25, 0.25) * t**2
     parts = [(stroke((-1, bend[0]), (-0.75, bend[0]), 0.1), colour * 0.6),
@@ -114,7 +114,7 @@ def flower(rng: Rng, colour: np.ndarray) -> list[Part]:
 
 def beetle(rng: Rng, colour: np.ndarray) -> list[Part]:
     wide, dark = rng.uniform(0.36, 0.6), varied(rng, DARK, 8)
-    parts: list[Part] = [(stroke((x, 0), (x + lean, side * rng.uniform(0.68, 0.85)), 0.09), dark)
+    parts: list[Part] = [(stroke((x, 0), (x + lean, side * rng.uniform(0.55, 0.65)), 0.12), dark)
                          for x, lean in ((0.4, 0.25), (0.0, 0.0), (-0.4, -0.3)) for side in (-1, 1)]
     parts += [(ellipse(0.72, 0, 0.24, 0.24), dark), (ellipse(-0.1, 0, 0.8, wide), colour),
               (ellipse(0.48, 0, 0.2, wide * 0.75), dark), (stroke((-0.9, 0), (0.5, 0), 0.06), dark)]

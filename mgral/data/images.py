@@ -140,6 +140,11 @@ class ImageStore:
         return self.row[image_id]
 
 
+def canvas_of(dataset: Dataset, image_size: int) -> tuple[int, int]:
+    """The `canvas` of a store of these images, before there is one."""
+    return _canvas([_content(dataset, image_id, image_size) for image_id in dataset.images])
+
+
 def _content(dataset: Dataset, image_id: ImageId, image_size: int) -> tuple[int, int]:
     image = dataset.images[image_id]
     scale = image_size / max(image.width, image.height)

@@ -15,10 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mgral.config import DetectorConfig
 from mgral.data.augment import TRAIN, View, drawn_matrices, view
 from mgral.data.dataset import ImageId
 from mgral.data.images import ImageStore
 from mgral.detection.detector import Detector, Maps
+from mgral.detection.lite0 import shapes_kept
+from mgral.detection.presets import FROZEN
 from mgral.files import canonical_json, sha256
 from mgral.fingerprint import code_version
 from mgral.progress import current
@@ -89,6 +92,14 @@ def _matrix(digest: str, content: tuple[int, int], number: int) -> Tensor:
     return drawn_matrices(torch.tensor([content]), TRAIN, stream("view", digest, number))
 
 
+def most_kept(config: DetectorConfig, canvas: tuple[int, int], images: int, trained_on: int, views: int | None) -> int:
+    """Bytes that at most are kept of so many images on this canvas, `trained_on` of them also in their views."""
+    if views is None or config.config is not None or config.preset != "lite0":
+        return 0
+    shapes = shapes_kept(FROZEN if config.frozen_stages is None else config.frozen_stages, canvas)
+    return sum(height * width * depth for height, width, depth in shapes) * 2 * (images + trained_on * views)
+
+
 class Kept:
     """A file of one block of half-precision numbers for each image and view, each with a mark: the checksum of the
     block and of the image's own digest, 0 where there is none yet.
@@ -106,7 +117,7 @@ class Kept:
         self._folder, self._start = path.parent, start
         self._marks = np.memmap(path, np.uint64, "r", 0, (rows, views))
         self._blocks = np.memmap(path, np.float16, "r", start, (rows, views, size))
-        self._sound: set[tuple[int, int]] = set()
+        self._sound: set[tuple[int, int, str]] = set()
         self._full = False
 
     def read(self, row: int, column: int, digest: str) -> np.ndarray | None:
@@ -114,10 +125,10 @@ class Kept:
         mark, block = int(self._marks[row, column]), self._blocks[row, column]
         if not mark:
             return None
-        if (row, column) not in self._sound:
+        if (row, column, digest) not in self._sound:
             if mark != _mark(block, digest):
                 return None
-            self._sound.add((row, column))
+            self._sound.add((row, column, digest))
         return block
 
     def write(self, row: int, column: int, digest: str, block: np.ndarray) -> None:
@@ -156,8 +167,13 @@ def _kept(detector: Detector, store: ImageStore) -> Kept | None:
 
 
 @functools.lru_cache(maxsize=8)
-def _opened(path: Path, rows: int, views: int, size: int) -> Kept:
-    return Kept(path, rows, views, size)
+def _opened(path: Path, rows: int, views: int, size: int) -> Kept | None:
+    try:
+        return Kept(path, rows, views, size)
+    except OSError as error:
+        current.get().note(f"{path}: expected to keep what frozen stages make of images, got {error.strerror}; it is "
+                           "computed each time, which takes longer")
+        return None
 
 
 _hashes: weakref.WeakKeyDictionary[Detector, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()

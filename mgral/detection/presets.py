@@ -13,7 +13,7 @@ from mgral.detection.lite0 import CHANNELS, PIXELS, Lite0
 from mgral.errors import ConfigError
 from mgral.files import why_unreadable
 
-FROZEN = 5
+FROZEN = 7
 """Stages of `lite0` that do not learn unless `detector.frozen_stages` says so."""
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
 

@@ -89,8 +89,9 @@ def fit_content(inspection: Inspection, annotated: Mapping[ImageId, Boxes], clas
 
     For each class a ridge regression of its objects, `ignore` apart, on log1p of the objects predicted of each class,
     the root of the best score of each class at any location, and the first principal components of the embedding, as
-    far as the inspection knows them. The penalty is chosen by leaving images out; what is expected is never below 0. It is judged on annotated
-    images that the detector was not `trained_on`, for in those it sees what it was told; on all where too few are left.
+    far as the inspection knows them. The penalty is chosen by leaving images out; what is expected is never below 0. It
+    is judged on annotated images that the detector was not `trained_on`, for in those it sees what it was told; on all
+    where too few are left.
     """
     shown = [image_id for image_id in inspection.ids if image_id in annotated]
     if len(shown) < FEWEST:

@@ -47,5 +47,6 @@ def method_training(start: Detector, store: ImageStore, labelled: Mapping[ImageI
     truth = targets_of(store, labelled, list(labelled), student.device)
     method = kind(student, copy.deepcopy(teacher or start), store, truth, config)
     unknown = Drawn("unlabelled", tuple(unlabelled), config.unlabelled_per_step) if kind.unlabelled else Drawn("none")
-    return Training(method, Drawn("labelled", tuple(labelled), config.labelled_per_step), unknown, config.used(), seed,
+    settings = config.used() if kind.unlabelled or store.views is None else {**config.used(), "views": store.views}
+    return Training(method, Drawn("labelled", tuple(labelled), config.labelled_per_step), unknown, settings, seed,
                     every, checkpoint, evaluated, until)

