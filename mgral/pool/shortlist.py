@@ -24,7 +24,7 @@ BLOCK = 16_384
 
 
 def shortlist(embedding: np.ndarray, labelled: Sequence[int] | np.ndarray, size: int, seed: int,
-              signal: np.ndarray | None = None) -> np.ndarray:
+              signal: np.ndarray | None = None, pool: np.ndarray | None = None) -> np.ndarray:
     """Rows (size,), ascending, of the images worth a closer look among N, given by embeddings (N, d).
 
     The unlabelled images are put into k clusters by k-means on a sample. Four fifths of the places are shared among the
@@ -36,15 +36,16 @@ def shortlist(embedding: np.ndarray, labelled: Sequence[int] | np.ndarray, size:
     × the root-mean-square distance between two images to a labelled image or to one taken from its cluster. What is
     then left of the places is drawn at random.
 
-    `labelled` are rows of `embedding`; without any all images are as novel. The embedding may be a memory map: it is
+    `labelled` are rows of `embedding`; without any all images are as novel. `pool` are the rows that may be taken; when
+    absent all that are not labelled. The embedding may be a memory map: it is
     read once, block by block, and some of its rows before and after. Time O(N (k + labelled) d), memory O(N) numbers,
     one block and the sample. The same seed gives the same rows, whatever the blocks; on a GPU too, but for ties.
 
     Raises:
-        ValueError: a size that is not in 1..unlabelled images, or a signal that does not match.
+        ValueError: a size that is not in 1..images that may be taken, or a signal that does not match.
     """
     known = np.unique(np.asarray(labelled, dtype=np.int64))
-    free = np.setdiff1d(np.arange(len(embedding)), known, assume_unique=True)
+    free = np.setdiff1d(np.arange(len(embedding)) if pool is None else pool, known)
     if not 1 <= size <= len(free):
         raise ValueError(f"expected a shortlist of 1 to {len(free)} images, got {size}")
     if signal is not None and signal.shape != (len(embedding),):

@@ -77,10 +77,11 @@ class Setup:
         if size is None or size >= len(pool):
             return pool
         seed = self.seed("shortlist")
-        name = fingerprint("shortlist", inspection.name, labelled, size, seed)
+        name = fingerprint("shortlist", inspection.name, labelled, sorted(pool), size, seed)
         path = self.cache / "shortlists" / f"{name[:32]}.json"
         if not path.exists():
-            rows = shortlist(inspection.embedding, inspection.rows(labelled), size, seed, uncertainty(inspection))
+            rows = shortlist(inspection.embedding, inspection.rows(labelled), size, seed, uncertainty(inspection),
+                             inspection.rows(pool))
             write_json(path, [inspection.ids[row] for row in rows])
             current.get().note(f"{size:,} of {len(pool):,} images shortlisted.")
         return tuple(read_json(path))

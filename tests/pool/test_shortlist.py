@@ -115,6 +115,16 @@ def test_degenerate_pools():
     assert len(shortlist(POINTS[:5], [], 1, 0)) == 1
 
 
+def test_only_images_that_may_be_taken_are():
+    pool = np.array([8, 1, 2, 3, 6])
+    np.testing.assert_array_equal(shortlist(POINTS[:9], [4], 5, 0, pool=pool), np.sort(pool))
+    assert set(shortlist(POINTS, [4], 30, 0, pool=np.arange(5, 60))) < set(range(5, 60))
+    np.testing.assert_array_equal(shortlist(POINTS, [4], 30, 0, pool=np.setdiff1d(np.arange(len(POINTS)), [4])),
+                                  shortlist(POINTS, [4], 30, 0))
+    with pytest.raises(ValueError, match="expected a shortlist of 1 to 4 images, got 5"):
+        shortlist(POINTS[:9], [8], 5, 0, pool=pool)
+
+
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="expected a shortlist of 1 to 8 images, got 9"):
         shortlist(POINTS[:9], [4], 9, 0)
