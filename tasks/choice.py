@@ -17,7 +17,7 @@ from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
 from mgral.files import read_json, write_json
 from mgral.generators import finished
-from mgral.pool.content import fit_content
+from mgral.pool.content import FEWEST, fit_content
 from mgral.pool.effort import affordable, expected_boxes
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
@@ -98,7 +98,7 @@ def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
     rng = np.random.default_rng(derived_seed(job.seed, strategy.name, job.cycle))
     with ExitStack() as opened:
         view, log = _view(job, study, strategy, trained, inspected, opened)
-        selection = finished(strategies.choose(strategy, view, _budget(job, view), rng), log)
+        selection = finished(strategies.choose(_able(strategy, view), view, _budget(job, view), rng), log)
     selection = _affordable(job, study, view, selection)
     seconds = {"choose": time.monotonic() - begun}
     choice, content = _choice(selection), _with_calibration(job, trained, view)
@@ -149,6 +149,15 @@ def _setup(job: Job, study: Study, trained: Trained, table: Table, boxes: Mappin
                  config.study.budget, study.splits_hash, boxes, study.truth(splits.reward), study.workspace.cache,
                  config.study.true_gains, study.truth(pool) if simulated else None,
                  study.truth(splits.test) if simulated else None)
+
+
+def _able(strategy: Strategy, view: PoolView) -> Strategy:
+    """The strategy, or core-set while too little is annotated for it to know what is in an image."""
+    if Need.CONTENT not in strategy.needs or view.content is not None:
+        return strategy
+    current.get().note(f"fewer than {FEWEST} annotated images, too few to learn from what is in the others: coreset "
+                       f"chooses instead of {strategy.name}.")
+    return strategies.get("coreset")
 
 
 def _budget(job: Job, view: PoolView) -> int:

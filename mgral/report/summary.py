@@ -110,7 +110,9 @@ def _title(result: StudyResult, run: StrategyResult) -> str:
 
 
 def _verdicts(result: StudyResult) -> list[str]:
-    return [f"{_title(result, run)} {cycle.cycle}: {line}" for run in result.runs
+    known = [f"{_title(result, run)} {run.cycles[-1].cycle}: {run.cycles[-1].content.verdict}" for run in result.runs
+             if run.cycles and run.cycles[-1].content is not None]
+    return known + [f"{_title(result, run)} {cycle.cycle}: {line}" for run in result.runs
             for cycle, after in zip(run.cycles, (*run.cycles[1:], run.final), strict=True)
             for line in (*remarks(cycle), *_found(cycle, after.map))]
 

@@ -86,7 +86,7 @@ def propose(loaded: Loaded, root: Path, data: DataConfig, gpu: bool) -> Proposal
     return Proposal(Config(
         data=data.model_copy(update=values), detector=detector,
         training=TrainingConfig(steps=steps, batch_size=BATCH, lr=1e-3 if gpu else 3e-3),
-        study=StudyConfig(name=_slug(root), strategies=("mgral",), cycles=3, budget=budget)), remarks)
+        study=StudyConfig(name=_slug(root), strategies=("content",), cycles=3, budget=budget)), remarks)
 
 
 def _measured(dataset: Dataset, data: DataConfig, remarks: dict[str, str]) -> dict[str, object]:

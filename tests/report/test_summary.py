@@ -1,10 +1,21 @@
 """What the summary says of a cycle's table and search."""
 
+from dataclasses import replace
+
 import pytest
 
-from mgral.report.summary import remarks
+from mgral.report.summary import remarks, table_text
 from mgral.search.run import RECORD
-from mgral.study.results import Choice, CycleResult, SearchResult, TableResult
+from mgral.study.results import (
+    Choice,
+    ContentResult,
+    CycleResult,
+    FinalResult,
+    SearchResult,
+    StrategyResult,
+    StudyResult,
+    TableResult,
+)
 
 CONTROLS = {"balanced_entropy": 0.31, "best_record": 0.3, "cross_entropy": 0.44, "random": 0.05, "swap": 0.45}
 
@@ -48,3 +59,12 @@ def test_without_search_or_table():
     assert remarks(cycle(verdict="Bad.", origin="balanced_entropy, as it is")) == [
         "Bad. No search was run: the batch is that of balanced_entropy, as it is."]
     assert remarks(cycle(verdict="", origin="random")) == []
+
+
+def test_how_well_it_is_known_what_is_in_images_is_said_once_a_strategy():
+    cycles = tuple(replace(cycle(verdict=""), cycle=number, content=ContentResult(100, 0.5, 0.4, f"Verdict {number}."))
+                   for number in (1, 2))
+    final = FinalResult(80, 0.3, 0.5, {}, "s")
+    text = table_text(StudyResult("s", (StrategyResult("content", 0, cycles, final, ({}, {}, {})),)))
+    assert "content 2: Verdict 2." in text.splitlines()
+    assert "Verdict 1." not in text

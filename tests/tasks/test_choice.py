@@ -18,6 +18,7 @@ from mgral.experiments.store import open_table
 from mgral.generators import finished
 from mgral.lookup.aggregation import noise_of
 from mgral.lookup.quality import Quality
+from mgral.pool.content import FEWEST
 from mgral.pool.shortlist import shortlist
 from mgral.pool.statistics import uncertainty
 from mgral.randomness import derived_seed
@@ -232,6 +233,30 @@ def test_a_strategy_without_experiments_chooses_from_the_whole_pool(workdir, ope
     assert (found.table, found.search, set(found.seconds)) == (None, None, {"choose"})
 
 
+def test_while_too_little_is_annotated_the_farthest_images_are_chosen(workdir, opened, progress, monkeypatch):
+    monkeypatch.setattr("mgral.pool.content.FEWEST", 1000)
+    wanted = job(workdir, "content")
+    one = opened(wanted)
+    assert one.view.content is None
+    found = choose_batch(wanted, one.trained, one.inspected)
+    rng = np.random.default_rng(derived_seed(0, "content", 1))
+    assert found.choice.ids == tuple(sorted(chosen(get("coreset"), one.view, 6, rng).ids))
+    assert (found.choice.origin, found.content) == ("coreset", None)
+    assert any("coreset chooses instead of content." in line for line in progress.notes)
+    assert (wanted.workspace.cycle("content", 1) / "content.png").stat().st_size > 0
+
+
+def test_what_is_in_the_images_is_learned_and_drawn_whatever_strategy_chooses(workdir, opened, progress):
+    wanted = job(workdir, "coreset")
+    one = opened(wanted)
+    found = choose_batch(wanted, one.trained, one.inspected)
+    reward = open_study(wanted).splits.reward
+    assert found.content.judged == (len(reward) if len(reward) >= FEWEST else len(reward) + len(one.view.labelled))
+    assert found.content.verdict.startswith("What is expected in images explains")
+    assert set(reward).isdisjoint(one.view.pool)
+    assert choose_batch(wanted, one.trained, one.inspected).content == found.content
+
+
 def test_only_a_strategy_that_needs_it_is_shown_the_truth(workdir, opened, progress):
     assert opened(job(workdir, "rare_first")).view.truth is not None
     assert opened(job(workdir, "coreset")).view.truth is None
@@ -248,9 +273,9 @@ def test_where_the_table_cannot_guide_a_search_the_batch_is_that_of_the_heuristi
     progress.expect({"search": 12})
     before = len(open_table_records(workdir))
     found = choose_batch(one.job, one.trained, one.inspected)
-    rng = np.random.default_rng(derived_seed(0, "balanced_entropy", 1))
-    assert found.choice.ids == tuple(sorted(chosen(get("balanced_entropy"), one.view, 6, rng).ids))
-    assert found.choice.origin == "balanced_entropy, as the table cannot guide a search"
+    rng = np.random.default_rng(derived_seed(0, "content", 1))
+    assert found.choice.ids == tuple(sorted(chosen(get("content"), one.view, 6, rng).ids))
+    assert found.choice.origin == "content, as the table cannot guide a search"
     assert (found.search, found.table.reliable, found.table.records) == (None, False, 7)
     assert progress.remaining() == (0, True)
     assert len(open_table_records(workdir)) == before, "no experiment may be run"
@@ -276,7 +301,7 @@ def searched(workdir, opened, progress):
 
 def test_a_search_is_checked_and_set_beside_its_controls(searched, workdir):
     one, found, progress = searched
-    assert set(found.search.controls) == {"swap", "cross_entropy", "balanced_entropy", "best_record", "random"}
+    assert set(found.search.controls) == {"swap", "cross_entropy", "content", "best_record", "random"}
     checks = [record for record in open_table_records(workdir) if record.origin == "check"]
     assert [record.reward("balanced_loss") for record in checks] == [found.search.checked]
     assert progress.remaining()[0] == 0
