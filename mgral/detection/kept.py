@@ -9,6 +9,7 @@ import weakref
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -176,15 +177,29 @@ def _opened(path: Path, rows: int, views: int, size: int) -> Kept | None:
         return None
 
 
-_hashes: weakref.WeakKeyDictionary[Detector, tuple[tuple[int, ...], str]] = weakref.WeakKeyDictionary()
+@dataclass(frozen=True, slots=True, eq=False)
+class _Hashed:
+    """Weights, how often each had been written to, and their hash then."""
+
+    weights: Sequence[Tensor]
+    versions: Sequence[int]
+    hash: str
+
+    @property
+    def holds(self) -> bool:
+        return all(weight._version == version for weight, version in zip(self.weights, self.versions, strict=True))
+
+
+_hashes: weakref.WeakKeyDictionary[Detector, _Hashed] = weakref.WeakKeyDictionary()
 
 
 def _weights(detector: Detector) -> str:
     """A hash of the frozen stages' weights, found anew when one of them was written to."""
-    values = [value for module in detector.prefix.frozen_modules for value in (*module.parameters(), *module.buffers())]
-    versions = tuple(value._version for value in values)
     before = _hashes.get(detector)
-    if before is None or before[0] != versions:
-        content = b"".join(value.detach().cpu().numpy().tobytes() for value in values)
-        before = _hashes[detector] = versions, sha256(content.hex())
-    return before[1]
+    if before is None or not before.holds:
+        weights = [weight for module in detector.prefix.frozen_modules
+                   for weight in (*module.parameters(), *module.buffers())]
+        content = b"".join(weight.detach().cpu().numpy().tobytes() for weight in weights)
+        before = _Hashed(weights, [weight._version for weight in weights], sha256(content.hex()))
+        _hashes[detector] = before
+    return before.hash

@@ -14,7 +14,7 @@ from mgral.errors import ConfigError
 from mgral.files import why_unreadable
 
 FROZEN = 7
-"""Stages of `lite0` that do not learn unless `detector.frozen_stages` says so."""
+"""Stages of `lite0` that do not learn unless `detector.frozen_stages` says so: all."""
 IMAGENET = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "bgr_to_rgb": True}
 
 
@@ -52,9 +52,9 @@ def tiny(classes: int) -> dict[str, Any]:
 
 
 def lite0(classes: int) -> dict[str, Any]:
-    """`tiny` on EfficientNet-Lite0 (`mgral.detection.lite0`) as ImageNet taught it, 3.6 M parameters.
+    """`tiny` on EfficientNet-Lite0 (`mgral.detection.lite0`) as ImageNet taught it, 3.1 M parameters.
 
-    The stages to stride 16 do not learn; what it costs and gains to freeze more or fewer is in docs/detectors.md.
+    Neck and head alone learn; what it costs and gains to freeze fewer stages is in docs/detectors.md.
     """
     model = tiny(classes)
     model["data_preprocessor"] |= PIXELS

@@ -9,6 +9,7 @@ import pytest
 
 from mgral.params import read_config
 from mgral.strategies import names
+from tests.detection.weights import needs_weights
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -40,6 +41,18 @@ def test_the_evaluation_benchmark_ends_in_one_json_object():
     assert found["raw"]["largest_difference"] < 1e-9
     assert table[0].startswith("ours, from boxes in memory")
     assert found["goal"] == 10
+
+
+@needs_weights
+def test_the_benchmark_of_frozen_stages_compares_losses_before_it_measures():
+    sizes = {"images": 12, "steps": 12, "repeats": 1, "threads": 1}
+    command = [sys.executable, "benchmarks/frozen.py", *(f"--{name}={size}" for name, size in sizes.items())]
+    done = subprocess.run(command, cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert (found["name"], found["goal"], set(found)) == ("frozen", 2, {"name", "ratio", "goal", "raw"})
+    assert found["raw"]["loss_difference"] < 1e-3
+    assert found["raw"]["kept_mib"] > 0.1
+    assert found["ratio"] > 0
 
 
 def test_the_search_agrees_with_its_reference_and_ends_in_one_json_object():
