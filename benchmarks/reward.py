@@ -1,4 +1,4 @@
-"""What every reward, design, representation and estimator is worth: the tables of docs/results/reward.md.
+"""What every reward, design, representation and estimator is worth: the tables of docs/results/reward-finetuned.md.
 
     python benchmarks/reward.py --params params.yaml --out DIR [--data DIR] [--seeds 0 1] [--records 40] [--held-out 32]
                                 [--read] [--json]
@@ -268,7 +268,7 @@ def write_csv(path: Path, rows: list[dict]) -> None:
 
 
 def summary(found: dict[str, list[dict]]) -> dict[str, str]:
-    """The tables of docs/results/reward.md, over all seeds: deviations by root mean square, all else by the mean.
+    """The tables of docs/results/reward-finetuned.md over all seeds: deviations by root mean square, else the mean.
 
     The error of a mean takes the seeds' errors for independent.
     """

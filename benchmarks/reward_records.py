@@ -1,4 +1,4 @@
-"""The experiments that docs/results/reward.md is made of: what batches are worth by every reward, and in truth.
+"""What batches are worth by every reward, and in truth: what docs/results/reward-finetuned.md is made of.
 
     python benchmarks/reward_records.py --params params.yaml --out DIR [--data DIR] [--seed 0] [--records 40]
                                         [--held-out 32] [--series truth anew/direct] [--json]

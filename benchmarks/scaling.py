@@ -125,6 +125,7 @@ def choose(options: argparse.Namespace) -> None:
         from mgral.pool.statistics import uncertainty
         from mgral.search.agent import Agent
         from mgral.search.controls import compare
+        from mgral.search.optimiser import Candidate
         from mgral.strategies import PoolView, balanced_entropy, chosen
     torch.set_num_threads(options.threads)
     searching, budget = SearchConfig(iterations=options.iterations), options.budget
@@ -145,7 +146,8 @@ def choose(options: argparse.Namespace) -> None:
         batch = search.candidates()[0].ids
     with part("controls", seconds):
         heuristic = chosen(balanced_entropy.STRATEGY, view, budget, np.random.default_rng(0)).ids
-        compare(found.estimate, pool, tuple(sorted(heuristic)), batches, search.queries, 0)
+        compare(found.estimate, pool, Candidate(tuple(sorted(heuristic)), 0.0, "balanced_entropy"), batches,
+                search.queries, 0)
     total = time.perf_counter() - begun
     print(json.dumps({
         "images": len(seen.ids), "labelled": len(labelled), "shortlist": len(pool), "budget": len(set(batch)),

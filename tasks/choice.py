@@ -17,7 +17,7 @@ from mgral.experiments.runner import Provenance
 from mgral.experiments.store import Table, open_table
 from mgral.files import read_json, write_json
 from mgral.generators import finished
-from mgral.pool.content import FEWEST, fit_content
+from mgral.pool.content import FEWEST, Content, fit_content
 from mgral.pool.effort import affordable, expected_boxes
 from mgral.pool.inspection import Inspection
 from mgral.progress import current
@@ -87,7 +87,9 @@ def choose_batch(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         _skip_choosing(job)
         current.get().note(f"the batch chosen before stays: {len(before.choice.ids)} images ({before.choice.origin})"
                            f"{since}.")
-        return Chosen(before.choice, before.table, before.search, before.content, _seconds_before(job))
+        study = open_study(job)
+        content = _with_calibration(job, trained, _learned(job, study, Inspection.load(inspected.path)))
+        return Chosen(before.choice, before.table, before.search, content, _seconds_before(job))
     chosen = _choose(job, trained, inspected)
     ChoiceRecord(chosen.choice, chosen.table, chosen.search, by, trained.map, chosen.content).write(path)
     return chosen
@@ -101,16 +103,22 @@ def _choose(job: Job, trained: Trained, inspected: Inspected) -> Chosen:
         selection = finished(strategies.choose(_able(strategy, view), view, _budget(job, view), rng), log)
     selection = _affordable(job, study, view, selection)
     seconds = {"choose": time.monotonic() - begun}
-    choice, content = _choice(selection), _with_calibration(job, trained, view)
+    choice, content = _choice(selection), _with_calibration(job, trained, view.content)
     if not isinstance(selection.outcome, Outcome):
         return Chosen(choice, content=content, seconds=seconds)
     return replace(_with_outcome(job, trained, choice, selection.outcome), content=content)
 
 
-def _with_calibration(job: Job, trained: Trained, view: PoolView) -> ContentResult | None:
+def _learned(job: Job, study: Study, seen: Inspection) -> Content | None:
+    """What is expected in the images, learned from those that are labelled and those of the reward split."""
+    boxes = labelled(study.workspace, job.strategy, job.cycle - 1, study.dataset)
+    return fit_content(seen, {**boxes, **study.truth(study.splits.reward)}, study.dataset.classes, boxes)
+
+
+def _with_calibration(job: Job, trained: Trained, content: Content | None) -> ContentResult | None:
     """Draws how well what is in an image is known, beside the batch and in the cycle's MLflow run."""
     path = job.workspace.cycle(job.strategy, job.cycle) / "content.png"
-    calibration = view.content and view.content.calibration
+    calibration = content and content.calibration
     draw_calibration(path, calibration)
     run = cycle_run(job, open_tracker(job), trained.snapshot)
     run.artifact(path)
@@ -129,10 +137,9 @@ def _view(job: Job, study: Study, strategy: Strategy, trained: Trained, inspecte
     known = tuple(image_id for image_id in seen.ids if image_id in boxes)
     left_out = boxes.keys() | study.labelled_now() | set(study.splits.reward)
     pool = tuple(image_id for image_id in seen.ids if image_id not in left_out)
-    content = fit_content(seen, boxes | study.truth(study.splits.reward), study.dataset.classes, boxes)
     view = PoolView(pool, known, seen, study.dataset.classes,
-                    study.dataset.boxes if Need.TRUTH in strategy.needs else None, annotated=boxes, content=content,
-                    near_duplicates=job.config.pool.near_duplicates)
+                    study.dataset.boxes if Need.TRUTH in strategy.needs else None, annotated=boxes,
+                    content=_learned(job, study, seen), near_duplicates=job.config.pool.near_duplicates)
     if Need.EXPERIMENTS not in strategy.needs:
         return view, None
     table = opened.enter_context(open_table(study.table_url))

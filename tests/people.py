@@ -15,7 +15,8 @@ class People:
 
     def __init__(self, root: Path, photos: int, labelled: int, size: int = 32) -> None:
         scenes = root / "scenes"
-        write_scenes(SyntheticConfig(pool=photos, reward=1, test=1, image_size=size), scenes, 5)
+        write_scenes(SyntheticConfig(pool=photos, reward=1, test=1, image_size=size, duplicates=0.35, empty=0.0),
+                     scenes, 5)
         self.folder = root / "data"
         self.truth = json.loads((scenes / "annotations" / "instances_train.json").read_text())
         (self.folder / "photos").mkdir(parents=True)

@@ -20,7 +20,8 @@ class Team:
 
     def __init__(self, root: Path, layout: str, photos: int = 300, labelled: int = 60, size: int = 32) -> None:
         scenes, self.folder, self.size = root / "scenes", root / "data", size
-        write_scenes(SyntheticConfig(pool=photos, reward=1, test=1, image_size=size), scenes, 5)
+        write_scenes(SyntheticConfig(pool=photos, reward=1, test=1, image_size=size, duplicates=0.35, empty=0.15),
+                     scenes, 5)
         truth = json.loads((scenes / "annotations" / "instances_train.json").read_text())
         self.classes = [entry["name"] for entry in truth["categories"]]
         classes = {entry["id"]: entry["name"] for entry in truth["categories"]}

@@ -22,6 +22,8 @@ AXES = 32
 """Principal components of the embedding that objects are told by."""
 ALPHAS = np.logspace(-1, 4, 16)
 """Weights of the penalty that cross-validation chooses from, class by class."""
+IMAGENET = "imagenet"
+"""The signal that holds components of a pretrained network's embedding."""
 FOLDS = 10
 FEWEST = 10
 """Annotated images from which anything is learned."""
@@ -60,6 +62,8 @@ class Calibration:
         """Whether to believe it more than the detector's own counts, in words."""
         ours, seen = self.explained(self.expected), self.explained(self.seen)
         shares = f"{100 * max(ours, 0):.0f} % of how counts of objects vary among {len(self.counted)} annotated images"
+        if not self.seen.any():
+            return f"What is expected in images explains {shares}."
         if ours > seen:
             return f"What is expected in images explains {shares}; the detector's own, {100 * max(seen, 0):.0f} %."
         return (f"What is expected in images explains {shares}, no more than the detector's own counts "
@@ -131,7 +135,9 @@ def _features(inspection: Inspection) -> np.ndarray:
         parts.append(np.log1p(class_mass(inspection)))
     if classes and locations:
         parts.append(np.concatenate([block.class_scores.max(axis=1) ** 0.5 for block in inspection.blocks()]))
-    if inspection.embedding.shape[1]:
+    if IMAGENET in inspection.signals:  # made for telling what is in an image, as an embedding of looks is not
+        parts.append(inspection.signals[IMAGENET].astype(float))
+    elif inspection.embedding.shape[1]:
         parts.append(principal(inspection.embedding, AXES))
     features = np.hstack(parts)
     deviation = features.std(axis=0)

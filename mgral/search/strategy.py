@@ -61,6 +61,10 @@ def fit(view: PoolView) -> Generator[Record | Failure, None, Fitted]:
                                setup.seed("representation"), view.content)
     batches = design_batches(config.design, config.records, view.inspection, pool, view.labelled, setup.budget,
                              setup.seed("design", len(setup.labelled)), view.content)
+    if len({*batches}) < FEWEST:
+        raise TableError(f"expected at least {FEWEST} different batches of {setup.budget} images to measure, got "
+                         f"{len({*batches})} of the {len(pool)} images that can be chosen and look different; lower "
+                         "study.budget, or set pool.near_duplicates: allow")
     stops = [measured_at(runner.setup.config.steps, config.measurements)[rung - 1] for rung in config.rungs]
     records = yield from fill(runner, batches, config.reward, config.repeats, stops)
     if len({record.image_ids for record in records}) < FEWEST:

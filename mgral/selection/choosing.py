@@ -19,6 +19,8 @@ from mgral.selection.request import Request
 from mgral.selection.seeing import Seen, see, shown
 from mgral.strategies import INSPECTION, Need, PoolView, Selection, Strategy
 
+LEAST_EXPLAINED = 0.1
+"""Share of the variation in counts below which `content` is not chosen by unless it is asked for."""
 REMEDIES = {
     Need.PREDICTIONS: "give --predictions or --checkpoint",
     Need.CLASS_SCORES: "give --checkpoint, as predictions do not hold them",
@@ -62,12 +64,13 @@ def select(request: Request) -> Selected:
     if request.strategy is not None:
         _check_needs(strategies.get(request.strategy), request)
     given = given_images(request.images, request.labelled, request.unboxed, request.without)
-    strategy, images = strategies.get(request.strategy or _usual(request, given)), given.images
+    images = given.images
     _check_budget(request, len(images), len(given.boxes))
     seen = see(request, images, given.classes)
     classes, boxes = _joined_classes(seen, given, request)
     dataset = Dataset(request.images, tuple(classes), tuple(classes.values()), images, boxes)
     view = _view(seen, dataset)
+    strategy = strategies.get(request.strategy or _usual(request, view))
     _check_content(strategy, view, request)
     selection = _chosen(strategy, view, request)
     key = request.key([seen.told_apart, *([image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
@@ -75,11 +78,13 @@ def select(request: Request) -> Selected:
     return Selected(request, key, dataset, strategy, selection, shown(seen.inspection, selection.ids), len(boxes),
                     given.unboxed, len(view.pool) - len(strategies.distinct_only(view, request.budget).pool),
                     seen.source,
-                    (*_unsaid(view), *given.notes, *seen.notes))
+                    (*_known(view), *_unsaid(view), *given.notes, *seen.notes))
 
 
-def _usual(request: Request, given: Given) -> str:
-    if len(given.boxes) >= FEWEST and any(len(boxes) for boxes in given.boxes.values()):
+def _usual(request: Request, view: PoolView) -> str:
+    """`content` where enough is known of it, else what the predictions say, else what covers the pool."""
+    calibration = view.content and view.content.calibration
+    if calibration is not None and calibration.explained(calibration.expected) >= LEAST_EXPLAINED:
         return "content"
     return "coreset" if request.predictions is None and request.checkpoint is None else "balanced_entropy"
 
@@ -139,6 +144,11 @@ def _check_content(strategy: Strategy, view: PoolView, request: Request) -> None
         raise ConfigError(f"--labelled: expected at least {FEWEST} annotated images with boxes to learn from what is "
                           f"in the others, got {len(view.labelled)} in {request.labelled}; label more, or choose by "
                           "--strategy coreset")
+
+
+def _known(view: PoolView) -> tuple[str, ...]:
+    """How far to believe what is expected in the images, where something was learned of it."""
+    return () if view.content is None else (view.content.calibration.verdict,)
 
 
 def _unsaid(view: PoolView) -> tuple[str, ...]:

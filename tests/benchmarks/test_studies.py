@@ -10,10 +10,12 @@ from tests.conftest import ROOT
 
 TINY = {
     "data": {"format": "synthetic", "labelled": 16,
-             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32, "duplicates": 0.35,
+                           "empty": 0.15}},
     "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
     "semisup": {"steps": 4, "labelled_per_step": 2, "unlabelled_per_step": 2},
-    "search": {"iterations": 3, "agent": {"batches_per_iteration": 4}}, "table": {"at_once": 1},
+    "search": {"iterations": 3, "agent": {"batches_per_iteration": 4}},
+    "pool": {"near_duplicates": "allow"}, "table": {"at_once": 1},
     "study": {"name": "tiny", "budget": 6}}
 RECORDS = 5
 
@@ -135,7 +137,7 @@ def test_the_agent_study_sets_every_searcher_beside_random(scripts, view):
     found = agent.searched(view, 5)
     agents = {"agent", "agent, risk aversion 1", "agent, paper"}
     assert set(found["gain"]) == set(found["value"]) == {
-        *agents, *(f"{name}, checked" for name in agents), "swap", "random", "cross_entropy", "balanced_entropy",
+        *agents, *(f"{name}, checked" for name in agents), "swap", "random", "cross_entropy", "content",
         "best_record", "measured_best", "measured_best of more", "rare_first"}
     runner = agent.filled(view, 5).runner
     for name in agents:
@@ -144,7 +146,7 @@ def test_the_agent_study_sets_every_searcher_beside_random(scripts, view):
                  for which in (name, "measured_best", f"{name}, checked")}
         assert worth[f"{name}, checked"] == max(worth[name], worth["measured_best"])
     assert found["gain"]["random"] == 0
-    assert found["value"]["swap"] >= max(found["value"][name] for name in ("balanced_entropy", "best_record"))
+    assert found["value"]["swap"] >= max(found["value"][name] for name in ("content", "best_record"))
     truths = view.setup.table.records(view.setup.true_runner().scope, "truth")
     assert {record.repeat for record in truths if record.image_ids in found["chosen"].values()} == {0, 1}
     reached = [record.figures["map"] for record in truths if record.image_ids == found["chosen"]["swap"]]
@@ -152,5 +154,5 @@ def test_the_agent_study_sets_every_searcher_beside_random(scripts, view):
     assert found["gain"]["rare_first"] == pytest.approx(np.mean([
         record.figures["map"] for record in truths if record.image_ids == found["chosen"]["rare_first"]]) - random)
     table = agent.summary([{"seed": 0, **found}, {"seed": 1, **found}])
-    assert "| balanced_entropy |" in table
+    assert "| content |" in table
     assert "± 0.00" in table

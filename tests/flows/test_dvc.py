@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 BIN = Path(sys.executable).parent
 PARAMS = {
     "data": {"format": "synthetic", "labelled": 16,
-             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32}},
+             "synthetic": {"pool": 56, "reward": 8, "test": 8, "image_size": 32, "duplicates": 0.35,
+                           "empty": 0.15}},
     "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
     "semisup": {"steps": 2, "labelled_per_step": 2, "unlabelled_per_step": 2},
     "table": {"records": 4, "repeats": 0, "fallback_cap": 0, "at_once": 1},

@@ -14,9 +14,11 @@ import yaml
 from tests.conftest import ROOT
 
 TINY = {"data": {"format": "synthetic", "labelled": 16,
-                 "synthetic": {"pool": 40, "reward": 8, "test": 8, "image_size": 32}},
+                 "synthetic": {"pool": 40, "reward": 8, "test": 8, "image_size": 32, "duplicates": 0.35,
+                           "empty": 0.15}},
         "detector": {"image_size": 32}, "training": {"steps": 4, "batch_size": 4},
         "semisup": {"steps": 2, "labelled_per_step": 2, "unlabelled_per_step": 2},
+        "pool": {"near_duplicates": "allow"},
         "table": {"records": 4, "repeats": 0, "fallback_cap": 0, "at_once": 1},
         "search": {"iterations": 4, "trust": "always", "check": False}}
 STUDIES = {"first": ["mgral", "random"], "other": ["random"]}

@@ -196,10 +196,18 @@ def test_a_tracked_experiment_says_what_it_trained(workdir):
 
 
 def test_too_few_experiments_are_one_clear_line(workdir, opened, progress, monkeypatch):
-    monkeypatch.setattr(searching, "FEWEST", 6)
-    with pytest.raises(MgralError, match="expected at least 6 experiments to learn from, got 7: the others did not fit "
+    def fill(*arguments):
+        return (yield from whole(*arguments))[:3]
+
+    whole, one = searching.fill, opened(job(workdir))
+    monkeypatch.setattr(searching, "fill", fill)
+    with pytest.raises(MgralError, match="expected at least 4 experiments to learn from, got 3: the others did not fit "
                                          "into memory, see above; lower table.at_once or detector.image_size"):
-        fitted(opened(job(workdir)))
+        fitted(one)
+    monkeypatch.setattr(searching, "FEWEST", 6)
+    with pytest.raises(MgralError, match="expected at least 6 different batches of 6 images to measure, got 5 of the "
+                                         "40 images that can be chosen and look different; lower study.budget, or set "):
+        fitted(one)
 
 
 def test_table_and_search_see_the_shortlist_which_is_made_once(workdir, opened, progress):
