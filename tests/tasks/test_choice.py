@@ -206,7 +206,7 @@ def test_too_few_experiments_are_one_clear_line(workdir, opened, progress, monke
         fitted(one)
     monkeypatch.setattr(searching, "FEWEST", 6)
     with pytest.raises(MgralError, match="expected at least 6 different batches of 6 images to measure, got 5 of the "
-                                         "40 images that can be chosen and look different; lower study.budget, or set "):
+                                         "40 images that can be chosen and look different; lower study.budget, or "):
         fitted(one)
 
 
