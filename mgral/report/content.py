@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from mgral.files import writing
 from mgral.pool.content import Calibration
 
 BINS = 8
+LINE = 120
+"""Letters in a line of the title."""
 CLASSES = 20
 """Classes that are drawn one by one: those of most objects."""
 
@@ -24,7 +27,7 @@ def draw_calibration(path: Path, calibration: Calibration | None) -> None:
     if calibration is None:
         figure.suptitle("Too few annotated images to learn from what is in the others", fontsize=10)
     else:
-        figure.suptitle(calibration.verdict, fontsize=8)
+        figure.suptitle("\n".join(textwrap.wrap(calibration.verdict, LINE)), fontsize=8)
         _draw_counts(left, calibration)
         _draw_classes(right, calibration)
     with writing(path) as temporary:
@@ -50,7 +53,8 @@ def _draw_classes(axes, calibration: Calibration) -> None:
     place = np.arange(len(order))
     for shift, counts, name in ((-0.2, calibration.expected, "expected"), (0.2, calibration.seen, "its own counts")):
         axes.bar(place + shift, [_explained(calibration, counts, label) for label in order], 0.4, label=name)
-    axes.set_xticks(place, [calibration.classes[label][:16] for label in order], rotation=60, ha="right", fontsize=8)
+    axes.set_xticks(place, [calibration.classes[label][:16] for label in order], rotation=60, ha="right",
+                    fontsize=8, parse_math=False)
     axes.axhline(0, color="grey", linewidth=0.8)
     axes.set(ylabel="share of the variation explained", ylim=(-0.2, 1))
     axes.legend(fontsize=8)
