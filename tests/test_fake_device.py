@@ -99,8 +99,8 @@ def test_a_detector_learns_and_is_measured_the_same(name, resident):
         outcomes.append([*losses, *(reached.figures[figure] for figure in ("map", "loss", "balanced_loss", "soft_ap")),
                          float(seen.embedding.sum()), float(seen.class_scores.sum()),
                          *(float(detections.scores.sum()) for detections in seen.detections)])
-    # Sums differ in their last digit from run to run; of a two-stage detector's proposals one may then fall on the other
-    # side of a threshold, and is a few thousandths of the loss.
+    # Sums differ in their last digit from run to run; of a two-stage detector's proposals one may then fall on the
+    # other side of a threshold, and is a few thousandths of the loss.
     np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=2e-2 if name == "faster_rcnn_r50" else 1e-3)
 
 
