@@ -13,6 +13,7 @@ from mgral.search.agent import Agent
 from mgral.training.methods import METHODS, method_training
 from mgral.training.supervised import supervised_training
 from tests.detection.scenes import CLASSES, Scenes
+from tests.detection.test_kept import random_lite0
 from tests.fake_device import DEVICE, fake_device
 
 DETECTORS = {"tiny": DetectorConfig(image_size=64),
@@ -102,6 +103,18 @@ def test_a_detector_learns_and_is_measured_the_same(name, resident):
     # Sums differ in their last digit from run to run; of a two-stage detector's proposals one may then fall on the
     # other side of a threshold, and is a few thousandths of the loss.
     np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=2e-2 if name == "faster_rcnn_r50" else 1e-3)
+
+
+@pytest.mark.parametrize("resident", [False, True])
+def test_frozen_stages_on_a_device_give_the_same(resident):
+    outcomes = []
+    for device in PLACES:
+        store = Resident(Scenes(8).with_views(2), device if resident else "cpu")
+        detector, config = random_lite0(frozen=7).to(device), TrainingConfig(steps=2, batch_size=4, views=2, lr=1e-4)
+        losses = [step.loss for step in supervised_training(detector, store, store.boxes, store.ids, config, 0)]
+        seen = inspect(detector, store, store.ids)
+        outcomes.append([*losses, float(seen.embedding.sum()), float(seen.class_scores.sum())])
+    np.testing.assert_allclose(outcomes[1], outcomes[0], rtol=1e-3)
 
 
 @pytest.mark.parametrize(("name", "method"), LEARNERS)

@@ -88,17 +88,18 @@ def _looked_at(request: Request, seen: Seen, images: Mapping[ImageId, ImageInfo]
 
 
 def _scaled(embedding: np.ndarray) -> np.ndarray:
-    """Around its mean, which it is 1 away from in the root mean square."""
+    """Around its mean, which it is 1 away from in the root mean square; what differs by rounding alone stays so."""
     centred = embedding - embedding.mean(axis=0)
-    return centred / max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-6)
+    return centred / max(float(np.sqrt((centred**2).sum(axis=1).mean())), 1e-3)
 
 
 def _condensed(embedding: np.ndarray) -> np.ndarray:
     """An embedding (N, d) on its principal axes (N, ≤ `KEPT`) float32, each with its own deviation."""
-    from sklearn.decomposition import PCA
+    from sklearn.utils.extmath import randomized_svd
 
-    count = min(KEPT, *embedding.shape)
-    return PCA(count, svd_solver="randomized", random_state=0).fit_transform(embedding).astype(np.float32)
+    centred, count = embedding - embedding.mean(axis=0), min(KEPT, *embedding.shape)
+    left, deviations, _ = randomized_svd(centred, count, random_state=0)
+    return (left * deviations).astype(np.float32)
 
 
 def _by_predictions(request: Request, images: Mapping[ImageId, ImageInfo], labelled: Mapping[str, int]) -> Seen:

@@ -45,6 +45,16 @@ def test_an_imagenet_network_looks_where_there_is_no_detector(photos, monkeypatc
     np.testing.assert_allclose(kept, whole, rtol=1e-3, atol=1e-2)
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_images_that_are_all_alike_are_told_apart_by_nothing(tmp_path, count):
+    for number in range(count):
+        save_image(tmp_path / "photos" / f"{number}.jpg")
+    embedding = seen(Request(tmp_path / "photos", 1)).inspection.embedding
+    assert len(embedding) == count
+    np.testing.assert_allclose(embedding, 0, atol=0.1)
+    assert len(select(Request(tmp_path / "photos", 1)).selection.ids) == 1
+
+
 def test_without_its_package_images_are_told_apart_by_how_they_look_and_a_note_says_so(photos, monkeypatch):
     monkeypatch.setattr("mgral.detection.imagenet.weights_file", lambda: None)
     found = seen(Request(photos, 2))

@@ -8,6 +8,7 @@ import torch
 from mgral.config import DetectorConfig, SemisupConfig, TrainingConfig
 from mgral.data.images import ImageStore
 from mgral.detection import Detector, build_detector, kept
+from mgral.errors import StateError
 from mgral.experiments.experiment import run_experiment
 from mgral.training.methods import method_training
 from mgral.training.supervised import supervised_training
@@ -118,3 +119,10 @@ def test_semi_supervised_methods_go_on_drawing_new_views(start, store, toy):
         return [step.loss for step in method_training(start, store, known, names[3:], config, 0)]
 
     assert run(store) == run(store.with_views(None))
+
+
+def test_an_experiment_of_other_views_is_another_training(start, store, toy, tmp_path):
+    path = tmp_path / "part.pth"
+    list(method_training(start, store, toy.boxes, [], EXPERIMENT, 0, checkpoint=path, until=1, every=1))
+    with pytest.raises(StateError, match="expected a training of the same images, settings and seed, got another"):
+        method_training(start, store.with_views(4), toy.boxes, [], EXPERIMENT, 0, checkpoint=path, every=1)
