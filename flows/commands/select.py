@@ -41,8 +41,8 @@ def add(commands) -> None:
     known.add_argument("--labelled", type=Path, metavar="FILE", help="COCO file of the images that are labelled")
     known.add_argument("--unboxed", choices=("labelled", "pool"), help="what images without a box in that file are: "
                        "looked at and empty, or not looked at")
-    made.add_argument("--strategy", metavar="NAME", help="a strategy's name or file (default: balanced_entropy; "
-                      "coreset where no detector is known)")
+    made.add_argument("--strategy", metavar="NAME", help="a strategy's name or file (default: content where enough is "
+                      "labelled, else balanced_entropy, or coreset where no detector is known)")
     made.add_argument("--seed", type=int, default=0, metavar="S", help="settles what is left to chance (default: 0)")
     made.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="where the detector runs")
     made.add_argument("--to", choices=("label-studio", "cvat", "cvat-coco", "coco", "voc", "yolo"),
