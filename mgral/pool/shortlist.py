@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import rankdata
 
 from mgral.arrays import copied, forget
-from mgral.pool.near_duplicates import NEAR
+from mgral.pool.near_duplicates import near_distance
 from mgral.pool.neighbours import Neighbours, means
 
 CELLS = 256
@@ -54,7 +54,7 @@ def shortlist(embedding: np.ndarray, labelled: Sequence[int] | np.ndarray, size:
     sample = copied(embedding, np.sort(rng.choice(free, min(SAMPLE * CELLS, len(free)), replace=False)))
     # Fewer clusters where there are few images: at least one place each, and images to choose from.
     centres = means(sample, max(1, min(CELLS, size // 4, len(sample) // 16)), seed)
-    near = float(NEAR * (2 * sample.var(axis=0, dtype=float).sum()) ** 0.5)
+    near = near_distance(sample)
     cell, novelty = _placed(embedding, free, centres, known, near)
     taken = _by_cluster(embedding, free, cell, novelty, None if signal is None else signal[free],
                         size - round(RANDOM * size), near)

@@ -53,7 +53,7 @@ def in_words(selected: Selected, written: Written, to: str | None) -> list[str]:
     if len(selected.notes) > NOTES:
         lines[-1] += f" (and {len(selected.notes) - NOTES} more notes, in {DATA})"
     lines.append(f"chosen: {len(selected.selection.ids)} by {selected.strategy.name} ({selected.strategy.summary}), "
-                 f"seed {request.seed}; {selected.passed_over:,} near-copies of labelled or chosen images passed over")
+                 f"seed {request.seed}; {selected.passed_over:,} near-copies of labelled or other images passed over")
     if selected.labelled < MEASURABLE:
         lines.append(f"with {MEASURABLE} or more labelled images (--labelled FILE, then `mgral run`) mgral measures "
                      "what a batch is worth")

@@ -72,12 +72,12 @@ def select(request: Request) -> Selected:
     view = _view(seen, dataset)
     strategy = strategies.get(request.strategy or _usual(request, view))
     _check_content(strategy, view, request)
-    selection = _chosen(strategy, view, request)
+    thinned = strategies.distinct_only(view, request.budget)
+    selection = _chosen(strategy, thinned, request)
     key = request.key([seen.told_apart, *([image.id, image.width, image.height, dataset.path(image.id).stat().st_size]
                                           for image in images.values())])
     return Selected(request, key, dataset, strategy, selection, shown(seen.inspection, selection.ids), len(boxes),
-                    given.unboxed, len(view.pool) - len(strategies.distinct_only(view, request.budget).pool),
-                    seen.source,
+                    given.unboxed, len(view.pool) - len(thinned.pool), seen.source,
                     (*_known(view), *_unsaid(view), *given.notes, *seen.notes))
 
 

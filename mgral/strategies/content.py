@@ -10,14 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from mgral.pool.content import growth
+from mgral.strategies.balanced_entropy import NAMED, SELDOM
 from mgral.strategies.strategy import Need, PoolView, Selection, Strategy
 
-NAMED = 3
-"""Classes that a reason names at most."""
 WORTH_NAMING = 0.2
 """Objects expected of a class below which a reason leaves it out."""
-SELDOM = 0.5
-"""A class with less than this share of the mean number of objects a class is seldom labelled."""
 
 
 def score(view: PoolView) -> np.ndarray:

@@ -66,7 +66,7 @@ def test_what_is_labelled_already_gets_fewer_places():
 def test_the_most_novel_of_a_cluster_come_first(monkeypatch):
     """One cluster, no chance, no copies: the distances to the nearest labelled image, by brute force, decide."""
     without_chance(monkeypatch)
-    monkeypatch.setattr("mgral.pool.shortlist.NEAR", 1e-6)
+    monkeypatch.setattr("mgral.pool.near_duplicates.NEAR", 1e-6)
     monkeypatch.setattr("mgral.pool.shortlist.CELLS", 1)
     points, known = POINTS[CELL == 0], np.arange(40)
     distance = np.sqrt(((points[:, None] - points[known][None]) ** 2).sum(axis=2)).min(axis=1)
@@ -76,7 +76,7 @@ def test_the_most_novel_of_a_cluster_come_first(monkeypatch):
 def test_a_signal_counts_as_much_as_novelty(monkeypatch):
     """Without labelled images novelty tells none apart: the signal alone decides, whatever its units."""
     without_chance(monkeypatch)
-    monkeypatch.setattr("mgral.pool.shortlist.NEAR", 1e-6)
+    monkeypatch.setattr("mgral.pool.near_duplicates.NEAR", 1e-6)
     monkeypatch.setattr("mgral.pool.shortlist.CELLS", 1)
     points = POINTS[CELL == 0]
     signal = np.random.default_rng(3).random(len(points))
@@ -89,7 +89,7 @@ def test_near_duplicates_are_passed_over(monkeypatch):
     without_chance(monkeypatch)
     copies = np.repeat(POINTS[CELL == 0][:300], 6, axis=0)
     copies += np.random.default_rng(0).normal(scale=1e-3, size=copies.shape).astype(np.float32)
-    monkeypatch.setattr("mgral.pool.shortlist.NEAR", 0.02)
+    monkeypatch.setattr("mgral.pool.near_duplicates.NEAR", 0.02)
     monkeypatch.setattr("mgral.pool.shortlist.CANDIDATES", 10)
     rows = shortlist(copies, np.arange(6), 40, 0)
     assert len(set(rows // 6)) == 40
